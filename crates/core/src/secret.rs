@@ -1,0 +1,80 @@
+//! Text that must not be printed: passwords, keys, tokens.
+//!
+//! A [`Secret`] shows `***` wherever it is formatted, cannot be serialised, and overwrites its memory when it is
+//! dropped. Reading it takes the word `expose`, so that every use can be found.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer};
+use zeroize::Zeroize;
+
+/// A piece of text that is hidden from logs and wiped from memory when dropped.
+#[derive(Clone, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the text over; the caller's allocation becomes the secret's and is wiped with it.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Secret;
+
+    #[test]
+    fn formatting_a_secret_shows_only_stars() {
+        let secret = Secret::new("correct horse");
+        assert_eq!(format!("{secret:?} {secret}"), "*** ***");
+        assert_eq!(format!("{:?}", Some(&secret)), "Some(***)");
+    }
+
+    #[test]
+    fn a_secret_is_read_from_configuration_text() {
+        let secret: Secret = serde_json::from_str("\"correct horse\"").unwrap();
+        assert_eq!(secret.expose(), "correct horse");
+        assert!(serde_json::from_str::<Secret>("5").is_err());
+    }
+}
