@@ -1,0 +1,71 @@
+//! The records every installation has, and the rules for them, written once over the store.
+//!
+//! A repository made from a `Tx` writes; one made from the `Store` only reads.
+//! Upstream: `db/internal-adapter.ts`.
+
+mod accounts;
+mod sessions;
+mod users;
+mod verifications;
+
+pub use self::{
+    accounts::{Account, Accounts},
+    sessions::{Session, SessionCreated, Sessions},
+    users::{NewUser, User, UserCreated, Users},
+    verifications::{Verification, Verifications},
+};
+
+use crate::{
+    auth::AuthBuilder,
+    env::Env,
+    plugin::{Plugin, Setup},
+    store::{Model, Tx},
+};
+
+/// Letters and digits, in the order in which upstream counts them.
+const ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+/// An identifier, or a session token: 32 letters and digits.
+pub(crate) fn new_id(env: &Env) -> String {
+    env.random_text(32, ALPHABET)
+}
+
+/// The tables of core, through the door that plugins use.
+struct Tables;
+
+impl Plugin for Tables {
+    const ID: &'static str = "core";
+
+    fn install(&self, setup: &mut Setup<'_, Self>) {
+        setup.table(User::table());
+        setup.table(Session::table());
+        setup.table(Account::table());
+        setup.table(Verification::table());
+    }
+}
+
+pub(crate) fn install(builder: AuthBuilder) -> AuthBuilder {
+    builder.plugin(Tables)
+}
+
+impl Tx {
+    /// Users, inside this transaction.
+    pub fn users(&mut self) -> Users<&mut Self> {
+        Users::new(self)
+    }
+
+    /// Accounts, inside this transaction.
+    pub fn accounts(&mut self) -> Accounts<&mut Self> {
+        Accounts::new(self)
+    }
+
+    /// Sessions, inside this transaction.
+    pub fn sessions(&mut self) -> Sessions<&mut Self> {
+        Sessions::new(self)
+    }
+
+    /// Verifications, inside this transaction.
+    pub fn verifications(&mut self) -> Verifications<&mut Self> {
+        Verifications::new(self)
+    }
+}

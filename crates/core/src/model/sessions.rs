@@ -1,0 +1,104 @@
+//! Sessions: a token in a cookie, a row here.
+
+use crate::{
+    Result,
+    context::Client,
+    model,
+    model::{User, new_id},
+    plugin::Event,
+    store::{self, Reader, Store, Tx},
+    time::Time,
+};
+use std::time::Duration;
+
+model! {
+    /// Somebody is signed in somewhere.
+    pub struct Session in "session" {
+        /// When it ends.
+        EXPIRES_AT expires_at: Time = time("expiresAt");
+        /// What the cookie holds.
+        [secret] TOKEN token: String = text("token").unique();
+        /// When they signed in.
+        CREATED_AT created_at: Time = time("createdAt").default_now();
+        /// When it was last renewed.
+        UPDATED_AT updated_at: Time = time("updatedAt");
+        /// From where.
+        IP_ADDRESS ip_address: Option<String> = text("ipAddress").optional();
+        /// With what.
+        USER_AGENT user_agent: Option<String> = text("userAgent").optional();
+        /// Who.
+        USER_ID user_id: String = text("userId").references("user").index();
+    }
+}
+
+/// Somebody signed in.
+#[derive(Debug, Clone)]
+pub struct SessionCreated {
+    /// The new record.
+    pub session: Session,
+}
+
+impl Event for SessionCreated {
+    const NAME: &'static str = "session.created";
+}
+
+/// The rules for sessions.
+pub struct Sessions<D> {
+    database: D,
+}
+
+impl<D> Sessions<D> {
+    pub(crate) fn new(database: D) -> Self {
+        Self { database }
+    }
+}
+
+impl Sessions<&Store> {
+    /// The session with this token, expired or not, and its user: one statement.
+    pub async fn by_token(&self, token: &str) -> Result<Option<(Session, User)>> {
+        Ok(self.database.find_with_parent(Session::TOKEN.eq(token), Session::USER_ID).await?)
+    }
+}
+
+impl<D: Reader> Sessions<D> {
+    /// The sessions of a user.
+    pub async fn of(&mut self, user_id: &str) -> Result<Vec<Session>> {
+        Ok(self.database.list(Session::USER_ID.eq(user_id).into()).await?)
+    }
+}
+
+impl Sessions<&mut Tx> {
+    /// Adds a session.
+    pub async fn create(&mut self, user_id: &str, lifetime: Duration, client: Client) -> Result<Session> {
+        let env = self.database.env();
+        let now = env.clock.now();
+        let session = Session {
+            id: new_id(env),
+            expires_at: now + lifetime,
+            token: new_id(env),
+            created_at: now,
+            updated_at: now,
+            ip_address: Some(client.ip_address),
+            user_agent: Some(client.user_agent),
+            user_id: user_id.to_owned(),
+            extra: store::Record::default(),
+            hidden: store::Record::default(),
+        };
+        let session = self.database.create(&session).await?;
+        self.database.emit(SessionCreated { session: session.clone() });
+        Ok(session)
+    }
+
+    /// Lets a session live on; `None` when it is gone meanwhile.
+    pub async fn renew(&mut self, token: &str, lifetime: Duration) -> Result<Option<Session>> {
+        let now = self.database.env().clock.now();
+        let renewed = Session::EXPIRES_AT.set(now + lifetime).and(Session::UPDATED_AT.set(now));
+        self.database.change(Session::TOKEN.eq(token), renewed).await
+    }
+
+    /// Ends a session.
+    pub async fn delete(&mut self, token: &str) -> Result<()> {
+        self.database.delete(Session::TOKEN.eq(token)).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,317 @@
+//! The database: typed at the edge, schema-driven inside, one interface for SQLite and PostgreSQL.
+//!
+//! [`Store`] reads, and writes what one statement can write. Everything that writes twice goes through
+//! [`Ctx::transact`](crate::Ctx::transact), which hands out a [`Tx`]; there is no other way to a transaction, and a
+//! `Tx` reaches nothing slow, so no transaction is ever held across a password hash or a request to elsewhere.
+
+mod error;
+pub(crate) mod filter;
+mod migrate;
+mod model;
+mod postgres;
+mod schema;
+mod sql;
+mod sqlite;
+mod sqlite_writer;
+mod tx;
+mod value;
+
+pub use self::{
+    error::StoreError,
+    filter::{Column, Filter, Order, Patch, Select},
+    migrate::Migration,
+    model::{Model, Row, describe_model},
+    schema::{Field, Kind, ResolvedTable, Schema, Table},
+    tx::{Tx, Write, Writing},
+    value::{FromValue, Record, Value},
+};
+
+use self::sql::{Dialect, Statement};
+use crate::{env::Env, plugin::WriteFn};
+use std::{future::Future, sync::Arc};
+
+/// What a store operation answers with.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// The database, outside a transaction: reads, and writes of one statement. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    backend: Backend,
+    schema: Arc<Schema>,
+    rules: Arc<Rules>,
+    statements: Arc<Statements>,
+}
+
+/// What the records' rules need while they write: time, chance, and the hooks that may change or refuse a record.
+pub(crate) struct Rules {
+    pub(crate) env: Env,
+    pub(crate) hooks: Vec<(&'static str, Arc<WriteFn>)>,
+}
+
+#[derive(Clone)]
+enum Backend {
+    Sqlite(sqlite::Database),
+    Postgres(postgres::Database),
+}
+
+/// What was asked of the database since it was opened: metrics, and the tests that compare work done.
+#[derive(Debug, Default)]
+pub struct Statements {
+    count: std::sync::atomic::AtomicU64,
+}
+
+/// Whether at most one row can match, so that the answer comes in microseconds and need not leave the thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Point,
+    Scan,
+}
+
+impl Store {
+    /// Opens `sqlite://path` or `postgres://…`; no table is touched before `Auth` is built.
+    pub async fn open(url: &str) -> Result<Self> {
+        let backend = match url.split_once("://") {
+            Some(("sqlite", path)) => Backend::Sqlite(sqlite::Database::open(path)?),
+            Some(("postgres" | "postgresql", _)) => Backend::Postgres(postgres::Database::open(url).await?),
+            _ => {
+                return Err(StoreError::Url(
+                    "a database URL starts with sqlite:// (and a path) or postgres://".to_owned(),
+                ));
+            }
+        };
+        let rules = Rules { env: Env::system(), hooks: Vec::new() };
+        Ok(Self { backend, schema: Arc::default(), rules: Arc::new(rules), statements: Arc::default() })
+    }
+
+    pub(crate) fn bind(mut self, schema: Arc<Schema>, rules: Rules) -> Self {
+        self.schema = schema;
+        self.rules = Arc::new(rules);
+        self
+    }
+
+    /// The resolved schema.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Whether the database answers now.
+    pub async fn ping(&self) -> Result<()> {
+        match &self.backend {
+            Backend::Sqlite(database) => database.ping(),
+            Backend::Postgres(database) => database.ping().await,
+        }
+    }
+
+    /// Statements sent since the store was opened.
+    pub fn statements(&self) -> u64 {
+        self.statements.count.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Commits made since the store was opened; on SQLite one commit may carry several transactions.
+    pub fn commits(&self) -> u64 {
+        match &self.backend {
+            Backend::Sqlite(database) => database.commits(),
+            Backend::Postgres(database) => database.commits(),
+        }
+    }
+
+    /// Compares the declared schema with the database's and, if `apply`, adds what is missing.
+    pub async fn migrate(&self, apply: bool) -> Result<Migration> {
+        match &self.backend {
+            Backend::Sqlite(database) => migrate::sqlite(database, &self.schema, apply).await,
+            Backend::Postgres(database) => migrate::postgres(database, &self.schema, apply).await,
+        }
+    }
+
+    /// The one row that matches, or the first of several.
+    pub async fn find<M: Model>(&self, filter: Filter<M>) -> Result<Option<M>> {
+        let table = self.table::<M>()?;
+        let reach = reach(table, &filter.node);
+        let statement = sql::find(self.dialect(), table, filter.node);
+        self.read_one(statement, table.kinds(), reach).await?.map(|row| model::read(table, row)).transpose()
+    }
+
+    /// A row and the row its column `on` points at, in one statement.
+    pub async fn find_with_parent<M: Model, P: Model>(
+        &self,
+        filter: Filter<M>,
+        on: Column<M, String>,
+    ) -> Result<Option<(M, P)>> {
+        let (child, parent) = (self.table::<M>()?, self.table::<P>()?);
+        let reach = reach(child, &filter.node);
+        let statement = sql::find_with_parent(self.dialect(), child, parent, on.name(), filter.node);
+        let Some(mut row) = self.read_one(statement, child.kinds().chain(parent.kinds()), reach).await?
+        else {
+            return Ok(None);
+        };
+        let rest = row.split_off(child.fields.len() + 1);
+        Ok(Some((model::read(child, row)?, model::read(parent, rest)?)))
+    }
+
+    /// Every row the query asks for.
+    pub async fn list<M: Model>(&self, query: impl Into<Select<M>> + Send) -> Result<Vec<M>> {
+        let table = self.table::<M>()?;
+        let statement = list_statement(self.dialect(), table, query.into());
+        self.count_statement();
+        let rows = match &self.backend {
+            Backend::Sqlite(database) => database.scan(statement, table.kinds().collect()).await?,
+            Backend::Postgres(database) => database.scan(&statement).await?,
+        };
+        rows.into_iter().map(|row| model::read(table, row)).collect()
+    }
+
+    /// How many rows match.
+    pub async fn count<M: Model>(&self, filter: Filter<M>) -> Result<u64> {
+        let table = self.table::<M>()?;
+        let statement = sql::count(self.dialect(), table, filter.node);
+        let row = self.read_one(statement, std::iter::once(Kind::BigInteger), Reach::Scan).await?;
+        Ok(counted(row))
+    }
+
+    /// Writes a new row and answers with what the database made of it.
+    pub async fn insert<M: Model>(&self, row: &M) -> Result<M> {
+        let row = row.clone();
+        self.write(async |tx: &mut Tx| tx.insert(&row).await).await
+    }
+
+    /// Changes every row that matches; answers how many.
+    pub async fn update<M: Model>(&self, filter: Filter<M>, patch: Patch<M>) -> Result<u64> {
+        self.write(async |tx: &mut Tx| tx.update(filter, patch).await).await
+    }
+
+    /// Deletes every row that matches; answers how many.
+    pub async fn delete<M: Model>(&self, filter: Filter<M>) -> Result<u64> {
+        self.write(async |tx: &mut Tx| tx.delete(filter).await).await
+    }
+
+    /// Deletes one match and returns it in one statement: of two racing callers one gets `None`.
+    pub async fn take<M: Model>(&self, filter: Filter<M>) -> Result<Option<M>> {
+        self.write(async |tx: &mut Tx| tx.take(filter).await).await
+    }
+
+    /// Adds where `filter` still holds; guard and write are one statement.
+    pub async fn add<M: Model>(
+        &self,
+        filter: Filter<M>,
+        column: Column<M, i64>,
+        by: i64,
+    ) -> Result<Option<M>> {
+        self.write(async |tx: &mut Tx| tx.add(filter, column, by).await).await
+    }
+
+    /// One statement in a transaction of its own, which on SQLite shares its commit with whoever else writes.
+    async fn write<T>(&self, work: impl AsyncFnOnce(&mut Tx) -> Result<T>) -> Result<T> {
+        let mut tx = self.autocommit().await?;
+        let outcome = work(&mut tx).await;
+        match outcome {
+            Ok(value) => tx.commit().await.map(|_| value),
+            Err(error) => {
+                tx.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) async fn begin(&self) -> Result<Tx> {
+        let connection = match &self.backend {
+            Backend::Sqlite(database) => tx::Connection::Sqlite(database.begin().await?),
+            Backend::Postgres(database) => tx::Connection::Postgres(Box::new(database.begin().await?)),
+        };
+        Ok(Tx::new(connection, self.clone()))
+    }
+
+    async fn autocommit(&self) -> Result<Tx> {
+        let connection = match &self.backend {
+            Backend::Sqlite(database) => tx::Connection::Sqlite(database.begin().await?),
+            Backend::Postgres(database) => tx::Connection::Shared(database.clone()),
+        };
+        Ok(Tx::new(connection, self.clone()))
+    }
+
+    async fn read_one(
+        &self,
+        statement: Statement,
+        kinds: impl Iterator<Item = Kind> + Clone + Send,
+        reach: Reach,
+    ) -> Result<Option<Row>> {
+        self.count_statement();
+        match &self.backend {
+            Backend::Postgres(database) if reach == Reach::Point => database.read_one(&statement).await,
+            Backend::Postgres(database) => Ok(database.scan(&statement).await?.into_iter().next()),
+            Backend::Sqlite(database) => {
+                if reach == Reach::Point {
+                    match database.read_one(&statement, kinds.clone()) {
+                        Err(StoreError::Busy) => {}
+                        row => return row,
+                    }
+                }
+                Ok(database.scan(statement, kinds.collect()).await?.into_iter().next())
+            }
+        }
+    }
+
+    fn table<M: Model>(&self) -> Result<&Arc<ResolvedTable>> {
+        self.schema.table(M::TABLE).ok_or(StoreError::UnknownTable(M::TABLE))
+    }
+
+    fn dialect(&self) -> Dialect {
+        match self.backend {
+            Backend::Sqlite(_) => Dialect::Sqlite,
+            Backend::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    fn count_statement(&self) {
+        self.statements.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Reads that a rule needs both inside and outside a transaction.
+pub trait Reader: Send {
+    /// The one row that matches, or the first of several.
+    fn find<M: Model>(&mut self, filter: Filter<M>) -> impl Future<Output = Result<Option<M>>> + Send;
+    /// Every row the query asks for.
+    fn list<M: Model>(&mut self, query: Select<M>) -> impl Future<Output = Result<Vec<M>>> + Send;
+}
+
+impl Reader for &Store {
+    async fn find<M: Model>(&mut self, filter: Filter<M>) -> Result<Option<M>> {
+        Store::find(self, filter).await
+    }
+    async fn list<M: Model>(&mut self, query: Select<M>) -> Result<Vec<M>> {
+        Store::list(self, query).await
+    }
+}
+
+impl Reader for &mut Tx {
+    async fn find<M: Model>(&mut self, filter: Filter<M>) -> Result<Option<M>> {
+        Tx::find(self, filter).await
+    }
+    async fn list<M: Model>(&mut self, query: Select<M>) -> Result<Vec<M>> {
+        Tx::list(self, query).await
+    }
+}
+
+fn list_statement<M: Model>(dialect: Dialect, table: &ResolvedTable, query: Select<M>) -> Statement {
+    sql::list(dialect, table, query.filter.node, query.order, query.limit, query.offset)
+}
+
+fn counted(row: Option<Row>) -> u64 {
+    match row.and_then(|row| row.into_iter().next()) {
+        Some(Value::Integer(number)) => u64::try_from(number).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// A filter that pins a unique column reaches one row at most.
+fn reach(table: &ResolvedTable, node: &filter::Node) -> Reach {
+    let pinned = |node: &filter::Node| {
+        matches!(node, filter::Node::Compare { column, operator: filter::Operator::Equal, value }
+            if *value != Value::Null && table.is_unique(column))
+    };
+    let is_point = match node {
+        filter::Node::All(nodes) => nodes.iter().any(pinned),
+        node => pinned(node),
+    };
+    if is_point { Reach::Point } else { Reach::Scan }
+}

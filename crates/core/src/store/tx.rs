@@ -1,0 +1,232 @@
+//! A transaction: the store's verbs, the models' rules, and what is to happen once it has been committed.
+//!
+//! There is no way from here to a password hash, to the network or to another connection: a transaction cannot be
+//! held across slow work, and cannot wait for the connection it holds itself.
+
+use super::{
+    Column, Filter, Model, Patch, Record, Result, Row, Select, Store, StoreError, counted, list_statement,
+    model, postgres,
+    schema::{Kind, ResolvedTable},
+    sql::{self, Statement},
+    sqlite, sqlite_writer,
+};
+use crate::{
+    env::{Env, Mail},
+    plugin::{Event, QueuedEvent},
+};
+use std::sync::Arc;
+
+/// A transaction, handed out by [`Ctx::transact`](crate::Ctx::transact). Dropping it undoes it.
+pub struct Tx {
+    connection: Connection,
+    store: Store,
+    effects: Effects,
+}
+
+pub(super) enum Connection {
+    Sqlite(sqlite_writer::Turn),
+    Postgres(Box<postgres::Transaction>),
+    /// PostgreSQL commits a single statement by itself.
+    Shared(postgres::Database),
+}
+
+/// A record about to be written.
+#[derive(Debug)]
+pub struct Write {
+    /// Its table.
+    pub table: &'static str,
+    /// Whether it is new.
+    pub kind: Writing,
+    /// The columns to write; a hook may change them.
+    pub record: Record,
+}
+
+/// Whether a record is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writing {
+    /// A new row.
+    Create,
+    /// New values for some columns of existing rows.
+    Update,
+}
+
+/// What a transaction wants done after its commit, and only then.
+#[derive(Default)]
+pub(crate) struct Effects {
+    pub(crate) mails: Vec<Mail>,
+    pub(crate) events: Vec<QueuedEvent>,
+}
+
+impl Tx {
+    pub(super) fn new(connection: Connection, store: Store) -> Self {
+        Self { connection, store, effects: Effects::default() }
+    }
+
+    /// Sends a message once this transaction is committed.
+    pub fn mail(&mut self, mail: Mail) {
+        self.effects.mails.push(mail);
+    }
+
+    /// Tells the hooks of this event once this transaction is committed.
+    pub fn emit<E: Event>(&mut self, event: E) {
+        self.effects.events.push(QueuedEvent::new(event));
+    }
+
+    /// A new row, once the `before_write` hooks of its table have seen it.
+    pub async fn create<M: Model>(&mut self, row: &M) -> crate::Result<M> {
+        let table = self.table::<M>()?;
+        let columns = row.columns().into_iter().map(|(name, value)| (name.to_owned(), value));
+        let mut write = Write { table: M::TABLE, kind: Writing::Create, record: columns.collect() };
+        self.run_hooks(&mut write).await?;
+        let statement =
+            sql::insert(self.store.dialect(), &table, write.record.iter().map(|(k, v)| (k, v.clone())));
+        let row = self.one(&table, statement).await?;
+        row.ok_or_else(|| StoreError::Other("an insert returned no row".into()).into())
+    }
+
+    /// New values for the row that matches, once the `before_write` hooks of its table have seen them.
+    pub async fn change<M: Model>(&mut self, filter: Filter<M>, patch: Patch<M>) -> crate::Result<Option<M>> {
+        let table = self.table::<M>()?;
+        let columns = patch.columns.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let mut write = Write { table: M::TABLE, kind: Writing::Update, record: columns.collect() };
+        self.run_hooks(&mut write).await?;
+        let statement = sql::update_returning(self.store.dialect(), &table, filter.node, write.record.iter());
+        Ok(self.one(&table, statement).await?)
+    }
+
+    async fn run_hooks(&mut self, write: &mut Write) -> crate::Result<()> {
+        let rules = Arc::clone(&self.store.rules);
+        let concerned = write.table;
+        for (_, hook) in rules.hooks.iter().filter(|(table, _)| *table == concerned) {
+            hook(self, write).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.store.rules.env
+    }
+
+    /// As [`Store::find`].
+    pub async fn find<M: Model>(&mut self, filter: Filter<M>) -> Result<Option<M>> {
+        let table = self.table::<M>()?;
+        let statement = sql::find(self.store.dialect(), &table, filter.node);
+        self.one(&table, statement).await
+    }
+
+    /// As [`Store::list`].
+    pub async fn list<M: Model>(&mut self, query: impl Into<Select<M>> + Send) -> Result<Vec<M>> {
+        let table = self.table::<M>()?;
+        let statement = list_statement(self.store.dialect(), &table, query.into());
+        self.store.count_statement();
+        let rows = match &mut self.connection {
+            Connection::Sqlite(turn) => {
+                sqlite::read_all(turn.connection()?, &statement, &table.kinds().collect::<Vec<_>>())?
+            }
+            Connection::Postgres(transaction) => transaction.rows(&statement).await?,
+            Connection::Shared(database) => database.scan(&statement).await?,
+        };
+        rows.into_iter().map(|row| model::read(&table, row)).collect()
+    }
+
+    /// As [`Store::count`].
+    pub async fn count<M: Model>(&mut self, filter: Filter<M>) -> Result<u64> {
+        let table = self.table::<M>()?;
+        let statement = sql::count(self.store.dialect(), &table, filter.node);
+        Ok(counted(self.row(statement, std::iter::once(Kind::BigInteger)).await?))
+    }
+
+    /// As [`Store::insert`].
+    pub async fn insert<M: Model>(&mut self, row: &M) -> Result<M> {
+        let table = self.table::<M>()?;
+        let statement = sql::insert(self.store.dialect(), &table, row.columns());
+        self.one(&table, statement)
+            .await?
+            .ok_or_else(|| StoreError::Other("an insert returned no row".into()))
+    }
+
+    /// As [`Store::update`].
+    pub async fn update<M: Model>(&mut self, filter: Filter<M>, patch: Patch<M>) -> Result<u64> {
+        let table = self.table::<M>()?;
+        self.execute(sql::update(
+            self.store.dialect(),
+            &table,
+            filter.node,
+            patch.columns.iter().map(|(name, value)| (*name, value)),
+        ))
+        .await
+    }
+
+    /// As [`Store::delete`].
+    pub async fn delete<M: Model>(&mut self, filter: Filter<M>) -> Result<u64> {
+        let table = self.table::<M>()?;
+        self.execute(sql::delete(self.store.dialect(), &table, filter.node)).await
+    }
+
+    /// As [`Store::take`].
+    pub async fn take<M: Model>(&mut self, filter: Filter<M>) -> Result<Option<M>> {
+        let table = self.table::<M>()?;
+        let statement = sql::take(self.store.dialect(), &table, filter.node);
+        self.one(&table, statement).await
+    }
+
+    /// As [`Store::add`].
+    pub async fn add<M: Model>(
+        &mut self,
+        filter: Filter<M>,
+        column: Column<M, i64>,
+        by: i64,
+    ) -> Result<Option<M>> {
+        let table = self.table::<M>()?;
+        let statement = sql::add(self.store.dialect(), &table, filter.node, column.name(), by);
+        self.one(&table, statement).await
+    }
+
+    /// Makes it durable, and answers with what is to happen now.
+    pub(crate) async fn commit(self) -> Result<Effects> {
+        match self.connection {
+            Connection::Sqlite(turn) => turn.commit().await?,
+            Connection::Postgres(transaction) => transaction.commit().await?,
+            Connection::Shared(database) => database.count_commit(),
+        }
+        Ok(self.effects)
+    }
+
+    pub(crate) async fn rollback(self) {
+        match self.connection {
+            // Its drop is the rollback.
+            Connection::Sqlite(_) | Connection::Shared(_) => {}
+            Connection::Postgres(transaction) => transaction.rollback().await,
+        }
+    }
+
+    fn table<M: Model>(&self) -> Result<Arc<ResolvedTable>> {
+        self.store.table::<M>().map(Arc::clone)
+    }
+
+    async fn one<M: Model>(&mut self, table: &ResolvedTable, statement: Statement) -> Result<Option<M>> {
+        self.row(statement, table.kinds()).await?.map(|row| model::read(table, row)).transpose()
+    }
+
+    async fn row(
+        &mut self,
+        statement: Statement,
+        kinds: impl Iterator<Item = Kind> + Send,
+    ) -> Result<Option<Row>> {
+        self.store.count_statement();
+        match &mut self.connection {
+            Connection::Sqlite(turn) => sqlite::read_one(turn.connection()?, &statement, kinds),
+            Connection::Postgres(transaction) => Ok(transaction.rows(&statement).await?.into_iter().next()),
+            Connection::Shared(database) => database.write_one(&statement).await,
+        }
+    }
+
+    async fn execute(&mut self, statement: Statement) -> Result<u64> {
+        self.store.count_statement();
+        match &mut self.connection {
+            Connection::Sqlite(turn) => sqlite::execute(turn.connection()?, &statement),
+            Connection::Postgres(transaction) => transaction.execute(&statement).await,
+            Connection::Shared(database) => database.execute(&statement).await,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What a column can hold, the same on both databases, and rows of it.
+
+use crate::time::Time;
+use serde::{Serialize, Serializer};
+
+/// One value on its way to or from a column.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// SQL NULL.
+    Null,
+    /// Text.
+    Text(String),
+    /// A whole number.
+    Integer(i64),
+    /// A number with a fraction.
+    Real(f64),
+    /// A truth value; SQLite keeps 0 or 1.
+    Bool(bool),
+    /// A point in time; SQLite keeps ISO text.
+    Time(Time),
+    /// JSON; SQLite keeps its text.
+    Json(serde_json::Value),
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_none(),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Integer(number) => serializer.serialize_i64(*number),
+            Self::Real(number) => serializer.serialize_f64(*number),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Time(time) => time.serialize(serializer),
+            Self::Json(value) => value.serialize(serializer),
+        }
+    }
+}
+
+macro_rules! into_value {
+    ($($type:ty => $variant:ident),* $(,)?) => {$(
+        impl From<$type> for Value {
+            fn from(value: $type) -> Self {
+                Self::$variant(value.into())
+            }
+        }
+    )*};
+}
+into_value! { &str => Text, String => Text, &String => Text, i64 => Integer, i32 => Integer, f64 => Real, bool => Bool, Time => Time, serde_json::Value => Json }
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+/// A Rust type a column can be read into.
+pub trait FromValue: Sized {
+    /// `None` when the column holds something else, which `build()` and the migration check rule out.
+    fn from_value(value: Value) -> Option<Self>;
+}
+
+macro_rules! from_value {
+    ($($type:ty: $pattern:pat => $result:expr),* $(,)?) => {$(
+        impl FromValue for $type {
+            fn from_value(value: Value) -> Option<Self> {
+                match value {
+                    $pattern => Some($result),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+from_value! {
+    String: Value::Text(text) => text,
+    i64: Value::Integer(number) => number,
+    bool: Value::Bool(value) => value,
+    Time: Value::Time(time) => time,
+    serde_json::Value: Value::Json(value) => value,
+}
+
+impl<T: FromValue> FromValue for Option<T> {
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Null => Some(None),
+            value => T::from_value(value).map(Some),
+        }
+    }
+}
+
+/// Columns by wire name, in order: those a record has beyond what the code knows, or those about to be written.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Record(Vec<(String, Value)>);
+
+impl Record {
+    /// The value of one column.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// Sets one column.
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<Value>) {
+        let (name, value) = (name.into(), value.into());
+        match self.0.iter_mut().find(|(key, _)| *key == name) {
+            Some(slot) => slot.1 = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
+    /// All columns.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+}
+
+impl FromIterator<(String, Value)> for Record {
+    fn from_iter<I: IntoIterator<Item = (String, Value)>>(columns: I) -> Self {
+        Self(columns.into_iter().collect())
+    }
+}
