@@ -1,0 +1,230 @@
+//! The engine: built once from a configuration, plugins and a database, then shared by every request.
+
+use crate::{
+    config::{Config, HashName, Migrate, Resolved},
+    context::SignedIn,
+    crypto::{
+        hash_pool::HashPool,
+        password::{Scheme, is_upstream_hash},
+        signed::Signer,
+    },
+    endpoints,
+    env::Env,
+    error::{Result, chain},
+    http::{Network, Reply, TrustedProxies, cookies::AuthCookies, dispatch, router::Router},
+    model::{self, Account},
+    plugin::{Manifest, Plugin, Setup},
+    store::{Migration, Order, Rules, Schema, Select, Store},
+};
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use std::{fmt, num::NonZeroUsize, sync::Arc};
+
+/// On a core that everyone wants, hashing gets about as much as all requests together.
+const HASHING_NICENESS: i32 = 1;
+/// Accounts that are looked at to see whose database it is: ids are random, so a few tell.
+const SAMPLED_ACCOUNTS: u32 = 16;
+
+/// The engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Auth {
+    engine: Arc<Engine>,
+}
+
+/// What every request shares.
+pub(crate) struct Engine {
+    pub(crate) resolved: Resolved,
+    pub(crate) manifest: Manifest,
+    pub(crate) router: Router,
+    pub(crate) store: Store,
+    pub(crate) env: Env,
+    pub(crate) signer: Signer,
+    pub(crate) cookies: AuthCookies,
+    pub(crate) trusted_proxies: TrustedProxies,
+    pub(crate) hashing: HashPool,
+    pub(crate) scheme: Scheme,
+    /// What is checked in place of the hash of an account that does not exist.
+    pub(crate) decoy: String,
+    /// Whether a sign-in replaces a hash of another scheme: only when a scheme was asked for by name.
+    pub(crate) replaces_hashes: bool,
+}
+
+/// Collects plugins before the engine is built.
+pub struct AuthBuilder {
+    config: Config,
+    manifest: Manifest,
+    env: Env,
+}
+
+/// Everything that stands in the way of building the engine.
+#[derive(Debug)]
+pub struct BuildError {
+    /// Each problem, with what would be right.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problems.join("\n"))
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+impl Auth {
+    /// Starts with the endpoints every installation has.
+    pub fn builder(config: Config) -> AuthBuilder {
+        let builder = AuthBuilder { config, manifest: Manifest::default(), env: Env::system() };
+        endpoints::install(model::install(builder))
+    }
+
+    /// Answers one request.
+    ///
+    /// Anything but a `GET` runs to its end even if the client leaves, so that dropping this future is safe.
+    pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        dispatch::handle(&self.engine, request).await
+    }
+
+    /// The path below which the endpoints are.
+    pub fn base_path(&self) -> &str {
+        &self.engine.resolved.base_path
+    }
+
+    /// Whose request this is, for the application's own endpoints: reads, renews nothing.
+    pub async fn session(&self, headers: &HeaderMap) -> Result<Option<SignedIn>> {
+        endpoints::session::of(&self.engine, headers).await
+    }
+
+    /// Compares the tables with what is declared and adds what is missing.
+    pub async fn migrate(&self) -> Result<Migration> {
+        Ok(self.engine.store.migrate(true).await?)
+    }
+
+    /// Everything registered, as data.
+    pub fn manifest(&self) -> &Manifest {
+        &self.engine.manifest
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.engine.store
+    }
+
+    /// Passwords hashed and checked so far.
+    pub fn hashes(&self) -> u64 {
+        self.engine.hashing.completed()
+    }
+
+    /// Whether requests can be served now.
+    pub async fn is_ready(&self) -> bool {
+        self.engine.store.ping().await.is_ok()
+    }
+}
+
+impl AuthBuilder {
+    /// Adds a plugin; plugins are installed in the order they are added.
+    #[must_use]
+    pub fn plugin<P: Plugin>(mut self, plugin: P) -> Self {
+        Setup::install(plugin, &mut self.manifest);
+        self
+    }
+
+    /// Replaces what the outside world decides.
+    #[must_use]
+    pub fn env(mut self, env: Env) -> Self {
+        self.env = env;
+        self
+    }
+
+    /// Checks everything, brings the tables up to date and freezes what is registered.
+    pub async fn build(self, store: Store) -> Result<Auth, BuildError> {
+        let Self { config, mut manifest, env } = self;
+        let mut problems = std::mem::take(&mut manifest.problems);
+        let proxies = trusted_proxies(&config, &mut problems);
+        let cookies = AuthCookies::new(&config);
+        let resolved = config.resolve(&mut problems);
+        let schema = Schema::resolve(manifest.tables.iter().cloned(), manifest.extensions.iter().cloned());
+        let schema = schema.map_err(|mut mistakes| problems.append(&mut mistakes)).unwrap_or_default();
+        let (true, Some(resolved)) = (problems.is_empty(), resolved) else {
+            return Err(BuildError { problems });
+        };
+
+        let rules = Rules { env: env.clone(), hooks: std::mem::take(&mut manifest.hooks.write) };
+        let store = store.bind(Arc::new(schema), rules);
+        prepare(&store, resolved.config.database.migrate).await?;
+        let scheme = scheme(&resolved.config, &store).await?;
+        let threads = resolved.config.password.threads.or_else(|| std::thread::available_parallelism().ok());
+        let threads = threads.unwrap_or(NonZeroUsize::MIN);
+        let engine = Engine {
+            router: Router::new(&manifest.endpoints),
+            signer: Signer::new(resolved.secret.expose()),
+            cookies,
+            trusted_proxies: proxies,
+            hashing: HashPool::new(threads, resolved.config.password.queue, HASHING_NICENESS),
+            decoy: scheme.decoy(),
+            replaces_hashes: resolved.config.password.hash != HashName::Auto,
+            scheme,
+            resolved,
+            manifest,
+            store,
+            env,
+        };
+        Ok(Auth { engine: Arc::new(engine) })
+    }
+}
+
+fn trusted_proxies(config: &Config, problems: &mut Vec<String>) -> TrustedProxies {
+    let Some(entries) = &config.advanced.trusted_proxies else { return TrustedProxies::default() };
+    let mut networks = Vec::new();
+    for entry in entries {
+        match entry.parse::<Network>() {
+            Ok(network) => networks.push(network),
+            Err(error) => problems.push(format!("advanced.trusted-proxies = {entry:?}: {error}")),
+        }
+    }
+    networks.into_iter().collect()
+}
+
+async fn prepare(store: &Store, migrate: Migrate) -> Result<(), BuildError> {
+    let problem = |problem: String| BuildError { problems: vec![problem] };
+    if migrate == Migrate::Off {
+        return Ok(());
+    }
+    let migration = store.migrate(migrate == Migrate::Auto).await.map_err(|error| problem(chain(&error)))?;
+    for statement in &migration.statements {
+        tracing::debug!(statement, applied = migration.applied, "migration");
+    }
+    if migration.applied {
+        tracing::info!(statements = migration.statements.len(), "brought the tables up to date");
+    }
+    if migrate == Migrate::Check && !migration.statements.is_empty() {
+        let statements = migration.statements.join(";\n");
+        return Err(problem(format!("the database is not up to date; run:\n{statements};")));
+    }
+    Ok(())
+}
+
+/// `auto` keeps to scrypt in a database that upstream has filled: it answers 500 to a hash it does not know.
+async fn scheme(config: &Config, store: &Store) -> Result<Scheme, BuildError> {
+    let bcrypt = Scheme::Bcrypt { cost: config.password.bcrypt_cost };
+    Ok(match config.password.hash {
+        HashName::Bcrypt => bcrypt,
+        HashName::Scrypt => Scheme::Scrypt,
+        HashName::Argon2id => Scheme::Argon2id,
+        HashName::Auto => {
+            let some = Select::matching(Account::PASSWORD.ne(None::<String>));
+            let some = some.order_by(Account::ID, Order::Ascending).limit(SAMPLED_ACCOUNTS);
+            let some =
+                store.list(some).await.map_err(|error| BuildError { problems: vec![chain(&error)] })?;
+            let is_upstreams =
+                some.iter().filter_map(|account: &Account| account.password.as_deref()).any(is_upstream_hash);
+            if is_upstreams { Scheme::Scrypt } else { bcrypt }
+        }
+    })
+}
+
+impl Engine {
+    pub(crate) fn not_found() -> Response<Bytes> {
+        Reply::empty(StatusCode::NOT_FOUND).into_response([], [])
+    }
+}

@@ -1,0 +1,346 @@
+//! One request: what came in, what a handler may use, and what goes out besides the reply.
+
+use crate::{
+    auth::Engine,
+    config::Resolved,
+    crypto::password,
+    env::Mail,
+    error::{Error, Result},
+    http::{
+        Peer, Reply, client_ip,
+        cookies::{self, Cookie, Cookies},
+        router::Parameters,
+    },
+    model::{Accounts, Session, Sessions, User, Users, Verifications},
+    plugin::Plugin,
+    secret::Secret,
+    store::{Store, Tx},
+    time::Time,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header::USER_AGENT, request::Parts};
+use serde::Serialize;
+use serde_json::Value;
+use std::{any::TypeId, sync::Arc, time::Duration};
+
+/// How long a transaction may take; it holds a lock that others wait for.
+const TRANSACTION_DEADLINE: Duration = Duration::from_secs(1);
+
+/// One request.
+pub struct Ctx {
+    pub(crate) engine: Arc<Engine>,
+    parts: Parts,
+    path: String,
+    pub(crate) parameters: Parameters,
+    pub(crate) body: Option<Value>,
+    cookie_header: String,
+    cookies: Cookies,
+    headers_out: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Who is asking, as a session remembers it.
+#[derive(Debug, Clone, Default)]
+pub struct Client {
+    /// The address, or nothing where there is none.
+    pub ip_address: String,
+    /// What the browser calls itself.
+    pub user_agent: String,
+}
+
+/// A session and whose it is.
+#[derive(Debug, Clone, Serialize)]
+pub struct SignedIn {
+    /// The session.
+    pub session: Session,
+    /// Whose it is.
+    pub user: User,
+}
+
+/// How someone proved who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// An account was just made with an email address and a password.
+    SignUp,
+    /// A password.
+    Password,
+}
+
+/// A sign-in that is about to happen: credentials are proven, no session exists yet.
+#[derive(Debug, Clone)]
+pub struct SignIn {
+    /// Who.
+    pub user: User,
+    /// How they proved it.
+    pub method: Method,
+    /// Whether the session outlives the browser's.
+    pub remember: bool,
+}
+
+impl Ctx {
+    pub(crate) fn new(engine: Arc<Engine>, parts: Parts, path: String, parameters: Parameters) -> Self {
+        Self {
+            engine,
+            cookie_header: cookies::header(&parts.headers),
+            parts,
+            path,
+            parameters,
+            body: None,
+            cookies: Cookies::default(),
+            headers_out: Vec::new(),
+        }
+    }
+
+    /// The request's method.
+    pub fn method(&self) -> &http::Method {
+        &self.parts.method
+    }
+
+    /// The request's path below the base path.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The value of a `:name` segment of the path.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find_map(|(key, value)| (key == name).then_some(value.as_str()))
+    }
+
+    /// The request's headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// The query string, without its question mark.
+    pub fn query_text(&self) -> &str {
+        self.parts.uri.query().unwrap_or_default()
+    }
+
+    /// The raw body, which a `before` hook may look at.
+    pub fn body(&self) -> Option<&Value> {
+        self.body.as_ref()
+    }
+
+    /// The raw body, which a `before` hook may change.
+    pub fn body_mut(&mut self) -> &mut Option<Value> {
+        &mut self.body
+    }
+
+    pub(crate) fn take_body(&mut self) -> Option<Value> {
+        self.body.take()
+    }
+
+    /// Who is asking.
+    pub fn client(&self) -> Client {
+        let peer = self.parts.extensions.get::<Peer>().map(|Peer(address)| address.ip());
+        let address = client_ip::client_ip(peer, self.headers(), &self.engine.trusted_proxies);
+        // One byte, one character: what upstream's server makes of a header.
+        let user_agent =
+            self.headers().get(USER_AGENT).map(|value| value.as_bytes().iter().map(|byte| char::from(*byte)));
+        Client {
+            ip_address: address.map(client_ip::display).unwrap_or_default(),
+            user_agent: user_agent.map(Iterator::collect).unwrap_or_default(),
+        }
+    }
+
+    /// The database, outside a transaction.
+    pub fn store(&self) -> &Store {
+        &self.engine.store
+    }
+
+    /// The options.
+    pub fn config(&self) -> &crate::Config {
+        &self.engine.resolved.config
+    }
+
+    pub(crate) fn resolved(&self) -> &Resolved {
+        &self.engine.resolved
+    }
+
+    /// Now.
+    pub fn now(&self) -> Time {
+        self.engine.env.clock.now()
+    }
+
+    /// An identifier as every record has one: 32 letters and digits.
+    pub fn new_id(&self) -> String {
+        crate::model::new_id(&self.engine.env)
+    }
+
+    /// Users, outside a transaction: reading.
+    pub fn users(&self) -> Users<&Store> {
+        Users::new(self.store())
+    }
+
+    /// Accounts, outside a transaction: reading.
+    pub fn accounts(&self) -> Accounts<&Store> {
+        Accounts::new(self.store())
+    }
+
+    /// Sessions, outside a transaction: reading.
+    pub fn sessions(&self) -> Sessions<&Store> {
+        Sessions::new(self.store())
+    }
+
+    /// Verifications, outside a transaction: reading.
+    pub fn verifications(&self) -> Verifications<&Store> {
+        Verifications::new(self.store())
+    }
+
+    /// The plugin of this type, if it is installed.
+    pub fn plugin<P: Plugin>(&self) -> Option<&P> {
+        self.engine.manifest.plugins.get(&TypeId::of::<P>())?.downcast_ref()
+    }
+
+    /// Hashes a password on the hashing threads; 503 when too many are waiting.
+    pub async fn hash(&self, password: &Secret) -> Result<String> {
+        let (scheme, password) = (self.engine.scheme, password.clone());
+        let mut salt = [0; 16];
+        self.engine.env.entropy.fill(&mut salt);
+        let hash = self.engine.hashing.run(move || scheme.hash(password.expose(), salt)).await;
+        hash.map_err(Error::busy)?.map_err(Error::internal)
+    }
+
+    /// Checks a password on the hashing threads. Without a stored hash it does the same work and finds it wrong.
+    pub async fn verify(&self, stored: Option<&str>, password: &Secret) -> Result<bool> {
+        let is_known = stored.is_some();
+        let (stored, password) =
+            (stored.map_or_else(|| self.engine.decoy.clone(), str::to_owned), password.clone());
+        let matches = self.engine.hashing.run(move || password::verify(&stored, password.expose())).await;
+        Ok(matches.map_err(Error::busy)?.map_err(Error::internal)? && is_known)
+    }
+
+    /// Whether this stored hash should be replaced by one of the scheme in force, now that the password is known.
+    pub(crate) fn is_outdated(&self, stored: &str) -> bool {
+        self.engine.replaces_hashes && self.engine.scheme.is_outdated(stored)
+    }
+
+    /// Asks another server.
+    pub async fn fetch(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>> {
+        self.engine.env.fetch.fetch(request).await.map_err(Error::internal)
+    }
+
+    /// Writes several things, or none: the only way to more than one statement that writes.
+    ///
+    /// `work` gets the store's verbs and the models' rules. It cannot hash, fetch or wait for anything else, because
+    /// the request is borrowed while it runs, and it is undone when it fails, takes longer than a second, or the
+    /// request is dropped. Mail and events leave once it is committed.
+    ///
+    /// ```compile_fail
+    /// # use narthex::prelude::*;
+    /// async fn hashes_inside(cx: &mut Ctx, password: Secret) -> Result<String> {
+    ///     cx.transact(async |_tx: &mut Tx| cx.hash(&password).await).await
+    /// }
+    /// ```
+    pub async fn transact<T>(&mut self, work: impl AsyncFnOnce(&mut Tx) -> Result<T>) -> Result<T> {
+        let mut tx = self.engine.store.begin().await?;
+        let outcome = tokio::time::timeout(TRANSACTION_DEADLINE, work(&mut tx)).await;
+        let value = match outcome {
+            Ok(Ok(value)) => value,
+            Ok(Err(error)) => {
+                tx.rollback().await;
+                return Err(error);
+            }
+            Err(elapsed) => {
+                tx.rollback().await;
+                return Err(Error::busy(elapsed));
+            }
+        };
+        let effects = tx.commit().await?;
+        for event in effects.events.iter().filter(|event| self.engine.manifest.hooks.hears(event)) {
+            self.engine.manifest.hooks.tell(self, event).await;
+        }
+        self.deliver(effects.mails);
+        Ok(value)
+    }
+
+    /// The reply does not wait for a mail server, and its time says nothing of whether there was mail.
+    fn deliver(&self, mails: Vec<Mail>) {
+        if mails.is_empty() {
+            return;
+        }
+        let mailer = Arc::clone(&self.engine.env.mailer);
+        self.engine.env.spawn(async move {
+            for mail in mails {
+                let kind = mail.kind;
+                if let Err(error) = mailer.send(mail).await {
+                    tracing::error!(error, kind, "a message could not be sent");
+                }
+            }
+        });
+    }
+
+    /// Runs the `on_sign_in` hooks, before a session exists. A reply takes the place of the session.
+    pub async fn before_sign_in(&mut self, sign_in: &SignIn) -> Result<Option<Reply>> {
+        let engine = Arc::clone(&self.engine);
+        for hook in &engine.manifest.hooks.sign_in {
+            if let Some(reply) = hook(self, sign_in).await? {
+                return Ok(Some(reply));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends a sign-in: runs the `on_sign_in` hooks, creates the session, sets its cookies. A hook that interrupts
+    /// ends the handler with its reply.
+    pub async fn sign_in(&mut self, sign_in: SignIn) -> Result<SignedIn> {
+        if let Some(reply) = self.before_sign_in(&sign_in).await? {
+            return Err(Error::interrupted(reply));
+        }
+        let client = self.client();
+        let lifetime = self.session_lifetime(sign_in.remember);
+        let session =
+            self.transact(async |tx| tx.sessions().create(&sign_in.user.id, lifetime, client).await).await?;
+        self.set_session(&session, sign_in.remember);
+        Ok(SignedIn { session, user: sign_in.user })
+    }
+
+    /// How long a new session lives. One that ends with the browser is kept for a day here.
+    pub(crate) fn session_lifetime(&self, remember: bool) -> Duration {
+        if remember { self.resolved().expires_in } else { Duration::from_hours(24) }
+    }
+
+    /// Sets the cookies of a session.
+    pub(crate) fn set_session(&mut self, session: &Session, remember: bool) {
+        let engine = Arc::clone(&self.engine);
+        let ours = &engine.cookies;
+        let max_age = ours.session_token.attributes.max_age.filter(|_| remember);
+        self.cookies.set_signed(&engine.signer, &ours.session_token, &session.token, max_age);
+        if !remember {
+            self.cookies.set_signed(&engine.signer, &ours.dont_remember, "true", None);
+        } else if self.signed_cookie(&ours.dont_remember).is_some() {
+            self.cookies.expire(&ours.dont_remember);
+        }
+    }
+
+    /// Makes the browser forget its session.
+    pub(crate) fn forget_session(&mut self) {
+        let engine = Arc::clone(&self.engine);
+        self.cookies.expire(&engine.cookies.session_token);
+        self.cookies.expire(&engine.cookies.session_data);
+        self.cookies.expire_pieces(&self.cookie_header, &engine.cookies.session_data);
+        self.cookies.expire(&engine.cookies.dont_remember);
+    }
+
+    /// Makes the browser forget cached session data that nobody reads any more.
+    pub(crate) fn forget_leftover_cache(&mut self) {
+        let engine = Arc::clone(&self.engine);
+        if cookies::is_present(&self.cookie_header, &engine.cookies.session_data) {
+            self.cookies.expire_pieces(&self.cookie_header, &engine.cookies.session_data);
+        }
+    }
+
+    /// The value of one of our signed cookies, if the signature is ours.
+    pub(crate) fn signed_cookie(&self, cookie: &Cookie) -> Option<String> {
+        cookies::signed(&self.cookie_header, &self.engine.signer, cookie)
+    }
+
+    /// Sets a response header, whatever the handler answers.
+    pub fn set_header(&mut self, name: HeaderName, value: HeaderValue) {
+        self.headers_out.retain(|(other, _)| *other != name);
+        self.headers_out.push((name, value));
+    }
+
+    pub(crate) fn finish(self, reply: Reply) -> http::Response<Bytes> {
+        reply.into_response(self.headers_out, self.cookies.into_values())
+    }
+}

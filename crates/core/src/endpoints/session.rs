@@ -1,0 +1,151 @@
+//! Whose session it is: the endpoint, and the guard that other endpoints ask for.
+//!
+//! This is the path that every page of every application takes: one statement, no write but once a day.
+//!
+//! Upstream: `api/routes/session.ts`.
+
+use crate::{auth::Engine, http::Extract, http::cookies, input::CoercedBoolean, model, prelude::*};
+use ::http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, PRAGMA},
+};
+use serde::Serialize;
+use std::{sync::Arc, time::Duration};
+
+pub(crate) struct GetSession;
+
+impl Plugin for GetSession {
+    const ID: &'static str = "get-session";
+
+    fn install(&self, setup: &mut Setup<'_, Self>) {
+        setup.get("/get-session", Self::get);
+        setup.post("/get-session", Self::post).without_body();
+    }
+}
+
+input! {
+    /// How to look.
+    pub(crate) struct GetSessionQuery {
+        /// Ask the database, not the cookie cache.
+        disable_cookie_cache: Option<CoercedBoolean>,
+        /// Do not renew the session.
+        disable_refresh: Option<CoercedBoolean>,
+    }
+}
+
+output! {
+    /// Who is signed in.
+    pub(crate) struct Current {
+        /// The session.
+        session: model::Session,
+        /// Whose it is.
+        user: model::User,
+        /// Whether the session is due to be renewed by a `POST`, where that is deferred.
+        needs_refresh: Option<bool>,
+    }
+}
+
+impl GetSession {
+    /// `GET /get-session`
+    async fn get(&self, cx: &mut Ctx, Query(query): Query<GetSessionQuery>) -> Result<Json<Option<Current>>> {
+        no_store(cx);
+        current(cx, &query).await.map(Json)
+    }
+
+    /// `POST /get-session`
+    async fn post(
+        &self,
+        cx: &mut Ctx,
+        Query(query): Query<GetSessionQuery>,
+    ) -> Result<Json<Option<Current>>> {
+        no_store(cx);
+        if !cx.config().session.defer_session_refresh {
+            return Err(Error::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                Code::METHOD_NOT_ALLOWED_DEFER_SESSION_REQUIRED,
+            ));
+        }
+        current(cx, &query).await.map(Json)
+    }
+}
+
+fn no_store(cx: &mut Ctx) {
+    cx.set_header(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    cx.set_header(PRAGMA, HeaderValue::from_static("no-cache"));
+}
+
+async fn current(cx: &mut Ctx, query: &GetSessionQuery) -> Result<Option<Current>> {
+    let engine = Arc::clone(&cx.engine);
+    let token = cx.signed_cookie(&engine.cookies.session_token);
+    cx.forget_leftover_cache();
+    let Some(token) = token else { return Ok(None) };
+    let options = &engine.resolved.config.session;
+    let may_write = !options.defer_session_refresh || cx.method() == ::http::Method::POST;
+    let now = cx.now();
+
+    let found = cx.sessions().by_token(&token).await?;
+    let is_expired = found.as_ref().is_some_and(|(session, _)| session.expires_at < now);
+    let Some((session, user)) = found.filter(|_| !is_expired) else {
+        cx.forget_session();
+        if is_expired && may_write {
+            cx.transact(async |tx: &mut Tx| tx.sessions().delete(&token).await).await?;
+        }
+        return Ok(None);
+    };
+
+    let is_pinned =
+        cx.signed_cookie(&engine.cookies.dont_remember).is_some() || is_set(query.disable_refresh);
+    if is_pinned {
+        return Ok(Some(Current { session, user, needs_refresh: None }));
+    }
+    let renewed_at = session.expires_at - engine.resolved.expires_in;
+    let is_due = renewed_at + Duration::from_secs(options.update_age.into()) <= now
+        && !options.disable_session_refresh;
+    if !may_write {
+        return Ok(Some(Current { session, user, needs_refresh: Some(is_due) }));
+    }
+    if !is_due {
+        return Ok(Some(Current { session, user, needs_refresh: None }));
+    }
+    let lifetime = engine.resolved.expires_in;
+    let renewed = cx.transact(async |tx: &mut Tx| tx.sessions().renew(&token, lifetime).await).await?;
+    let Some(session) = renewed else {
+        // Signed out elsewhere since we looked.
+        cx.forget_session();
+        return Err(Error::unauthorized(Code::FAILED_TO_GET_SESSION));
+    };
+    cx.set_session(&session, true);
+    Ok(Some(Current { session, user, needs_refresh: None }))
+}
+
+fn is_set(flag: Option<CoercedBoolean>) -> bool {
+    flag.is_some_and(|flag| flag.0)
+}
+
+/// Guard: somebody is signed in. Renews the session as `/get-session` does.
+#[derive(Debug, Clone, Serialize)]
+pub struct Session(pub SignedIn);
+
+impl Extract for Session {
+    async fn extract(cx: &mut Ctx) -> Result<Self> {
+        let query = GetSessionQuery { disable_cookie_cache: None, disable_refresh: None };
+        match current(cx, &query).await? {
+            Some(Current { session, user, .. }) => Ok(Self(SignedIn { session, user })),
+            None => Err(Error::unauthorized(Code::UNAUTHORIZED)),
+        }
+    }
+}
+
+/// Whose request this is, without a request of ours: reads, writes nothing.
+pub(crate) async fn of(engine: &Engine, headers: &HeaderMap) -> Result<Option<SignedIn>> {
+    let Some(token) =
+        cookies::signed(&cookies::header(headers), &engine.signer, &engine.cookies.session_token)
+    else {
+        return Ok(None);
+    };
+    let found = model::Sessions::new(&engine.store).by_token(&token).await?;
+    let now = engine.env.clock.now();
+    Ok(found
+        .filter(|(session, _)| session.expires_at >= now)
+        .map(|(session, user)| SignedIn { session, user }))
+}

@@ -1,0 +1,101 @@
+//! Signing in with an email address and a password.
+//!
+//! An unknown address, an account without a password and a wrong password answer alike and cost alike: the same
+//! statements, one hash.
+//!
+//! Upstream: `api/routes/sign-in.ts`.
+
+use super::password_length;
+use crate::{context::Method, http::location, input::is_email, model::User, prelude::*};
+use ::http::header::LOCATION;
+
+pub(crate) struct SignInEmail;
+
+impl Plugin for SignInEmail {
+    const ID: &'static str = "sign-in-email";
+
+    fn install(&self, setup: &mut Setup<'_, Self>) {
+        setup.post("/sign-in/email", Self::sign_in);
+    }
+}
+
+input! {
+    /// Who wants to sign in.
+    pub(crate) struct SignInBody {
+        /// Their address.
+        email: Text,
+        /// Their password.
+        password: Password,
+        /// Where the browser goes then.
+        callback_url: Option<Text>,
+        /// Whether the session outlives the browser's. True when absent.
+        remember_me: Option<bool>,
+    }
+}
+
+output! {
+    /// Somebody is signed in.
+    pub(crate) struct SignInReply {
+        /// Whether the client should go to `url`.
+        redirect: bool,
+        /// The token of the session.
+        token: String,
+        /// Where to go.
+        url: Option<String>,
+        /// Who it is.
+        user: User,
+    }
+}
+
+impl SignInEmail {
+    /// `POST /sign-in/email`
+    async fn sign_in(
+        &self,
+        cx: &mut Ctx,
+        FormBody(body): FormBody<SignInBody>,
+        _: FormCsrf,
+    ) -> Result<Json<SignInReply>> {
+        let options = cx.config().email_and_password.clone();
+        if !options.enabled {
+            return Err(Error::bad_request(Code::EMAIL_PASSWORD_DISABLED));
+        }
+        if !is_email(&body.email) {
+            return Err(Error::bad_request(Code::INVALID_EMAIL));
+        }
+        password_length::not_too_long(&options, &body.password)?;
+        let target = body.callback_url.as_deref().filter(|url| !url.is_empty());
+        let location = match target.map(location) {
+            Some(None) => return Err(Error::forbidden(Code::INVALID_CALLBACK_URL)),
+            location => location.flatten(),
+        };
+
+        let user = cx.users().by_email(&body.email).await?;
+        let account = cx.accounts().credential(user.as_ref().map_or("", |user| &user.id)).await?;
+        let stored =
+            account.as_ref().and_then(|account| account.password.clone()).filter(|stored| !stored.is_empty());
+        let is_right = cx.verify(stored.as_deref(), &body.password).await?;
+        let (true, Some(user), Some(account), Some(stored)) = (is_right, user, account, stored) else {
+            return Err(Error::unauthorized(Code::INVALID_EMAIL_OR_PASSWORD));
+        };
+        if options.require_email_verification && !user.email_verified {
+            return Err(Error::forbidden(Code::EMAIL_NOT_VERIFIED));
+        }
+        if cx.is_outdated(&stored) {
+            let hash = cx.hash(&body.password).await?;
+            cx.transact(async |tx: &mut Tx| tx.accounts().rehash(&account, hash).await).await?;
+        }
+
+        let remember = body.remember_me != Some(false);
+        let signed_in = cx.sign_in(SignIn { user, method: Method::Password, remember }).await?;
+        let redirect = location.is_some();
+        if let Some(location) = location {
+            cx.set_header(LOCATION, location);
+        }
+        Ok(Json(SignInReply {
+            redirect,
+            token: signed_in.session.token,
+            url: body.callback_url,
+            user: signed_in.user,
+        }))
+    }
+}

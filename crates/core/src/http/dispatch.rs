@@ -1,0 +1,100 @@
+//! One request from the wire to its reply: route, body, origin, hooks, handler, hooks.
+//!
+//! Upstream: `api/dispatch.ts` and better-call's `router.ts`.
+
+use super::{body, origin, reply::Reply};
+use crate::{
+    auth::Engine,
+    context::Ctx,
+    error::{Code, Error, Result, chain},
+};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+/// How long a request may take before it is given up with 503.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The other end of the connection: the server puts it into the request's extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+pub(crate) async fn handle(engine: &Arc<Engine>, request: Request<Bytes>) -> Response<Bytes> {
+    let (parts, body) = request.into_parts();
+    let Some(path) =
+        parts.uri.path().strip_prefix(&engine.resolved.base_path).filter(|path| path.starts_with('/'))
+    else {
+        return Engine::not_found();
+    };
+    let Some((position, parameters)) = engine.router.find(&parts.method, path) else {
+        return Engine::not_found();
+    };
+    let is_read = parts.method == Method::GET;
+    let path = path.to_owned();
+    let cx = Ctx::new(Arc::clone(engine), parts, path, parameters);
+    if is_read {
+        return run(cx, position, body).await;
+    }
+    // In a task of its own, what has begun to write goes on when the client leaves.
+    let task = engine.env.spawn(async move {
+        let deadline = tokio::time::timeout(DEADLINE, run(cx, position, body)).await;
+        deadline.unwrap_or_else(|elapsed| failed(&Error::busy(elapsed)).into_response([], []))
+    });
+    task.await.unwrap_or_else(|error| failed(&Error::internal(error)).into_response([], []))
+}
+
+async fn run(mut cx: Ctx, position: usize, body: Bytes) -> Response<Bytes> {
+    let engine = Arc::clone(&cx.engine);
+    let Some(endpoint) = engine.manifest.endpoints.get(position) else { return Engine::not_found() };
+    let outcome =
+        match admit(&mut cx, endpoint.reads_body.then_some(&body), endpoint.description.accepts_form) {
+            // Refused before any hook: the reply is upstream's, and no hook sees it.
+            Err(error) => return cx.finish(failed(&error)),
+            Ok(()) => hooked(&engine, &mut cx, &endpoint.path, &*endpoint.run).await,
+        };
+    let mut reply = outcome.unwrap_or_else(failed_or_interrupted);
+    for (_, hook) in engine.manifest.hooks.after.iter().filter(|(pattern, _)| pattern.matches(&endpoint.path))
+    {
+        if let Err(error) = hook(&mut cx, &mut reply).await {
+            reply = failed_or_interrupted(error);
+        }
+    }
+    cx.finish(reply)
+}
+
+/// Reads the body and checks where the request comes from.
+fn admit(cx: &mut Ctx, body: Option<&Bytes>, accepts_form: bool) -> Result<()> {
+    if let Some(body) = body.filter(|_| !matches!(*cx.method(), Method::GET | Method::HEAD)) {
+        cx.body = body::parse(cx.headers(), body, accepts_form)?;
+    }
+    origin::check(cx)
+}
+
+async fn hooked(engine: &Engine, cx: &mut Ctx, path: &str, run: &crate::plugin::HandlerFn) -> Result<Reply> {
+    for (_, hook) in engine.manifest.hooks.before.iter().filter(|(pattern, _)| pattern.matches(path)) {
+        if let Some(reply) = hook(cx).await? {
+            return Ok(reply);
+        }
+    }
+    run(cx).await
+}
+
+fn failed_or_interrupted(mut error: Error) -> Reply {
+    error.take_reply().unwrap_or_else(|| failed(&error))
+}
+
+/// Our own faults are logged with their cause, which the client never sees.
+fn failed(error: &Error) -> Reply {
+    if error.status().is_server_error() {
+        tracing::error!(error = chain(error), "a request failed");
+        if error.code() == Some(Code::INTERNAL_SERVER_ERROR.code)
+            && error.status() == StatusCode::INTERNAL_SERVER_ERROR
+        {
+            // Upstream answers what it did not expect without a body.
+            return Reply::empty(StatusCode::INTERNAL_SERVER_ERROR);
+        }
+    } else {
+        tracing::debug!(%error, "a request was refused");
+    }
+    Reply::error(error)
+}

@@ -1,0 +1,38 @@
+//! HTTP: from a request to the handler that answers it, and back.
+//!
+//! | order | where |
+//! |-|-|
+//! | path and method to endpoint | `router.rs` |
+//! | body to JSON value | `body.rs` |
+//! | where the request comes from | `origin.rs` |
+//! | hooks, handler, hooks | `dispatch.rs` |
+//! | inputs to types, guards | `extract.rs` |
+//! | cookies, reply | `cookies.rs`, `reply.rs` |
+
+mod body;
+pub(crate) mod client_ip;
+pub(crate) mod cookie_text;
+pub(crate) mod cookies;
+pub(crate) mod dispatch;
+mod extract;
+pub(crate) mod origin;
+mod origin_pattern;
+mod percent;
+mod reply;
+pub(crate) mod router;
+
+#[cfg(feature = "axum")]
+mod axum_adapter;
+
+#[cfg(feature = "axum")]
+pub use self::axum_adapter::MAX_BODY;
+pub use self::{
+    client_ip::{Network, TrustedProxies},
+    cookie_text::{Attributes, InvalidCookie, SameSite},
+    dispatch::Peer,
+    extract::{Body, Extract, FormBody, FormCsrf, Query},
+    origin_pattern::TrustedOrigins,
+    reply::{Json, Replies, Reply},
+};
+
+pub(crate) use self::{cookie_text as cookie, percent::encode_component, reply::location};

@@ -1,0 +1,63 @@
+//! Authentication that speaks Better Auth's protocol, as a library.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use narthex::{Auth, Config, Store};
+//!
+//! let config = Config { secret: Some(std::env::var("BETTER_AUTH_SECRET")?.into()), ..Config::default() };
+//! let auth = Auth::builder(config).build(Store::open("sqlite://narthex.db").await?).await?;
+//! // `auth.handle(request)` answers one request; `auth.router()` is an axum router.
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything the server can do comes in through [`Plugin::install`], the base endpoints too. The core knows no
+//! plugin, nothing below [`Env`] asks the operating system for time, chance or the network, and more than one write
+//! goes through [`Ctx::transact`].
+
+mod auth;
+mod config;
+mod context;
+pub mod crypto;
+mod endpoints;
+mod env;
+mod error;
+pub mod http;
+pub mod input;
+pub mod model;
+mod plugin;
+mod secret;
+pub mod store;
+mod time;
+
+pub use self::{
+    auth::{Auth, AuthBuilder, BuildError},
+    config::{
+        Advanced, Config, DatabaseOptions, EmailAndPassword, HashName, Migrate, OriginCheck, PasswordOptions,
+        SessionOptions,
+    },
+    context::{Client, Ctx, Method, SignIn, SignedIn},
+    endpoints::session::Session,
+    env::{BoxFuture, Clock, Entropy, Env, Fetch, Mail, Mailer, Timer},
+    error::{BoxError, Code, Error, Result},
+    plugin::{
+        AsyncFn2, AsyncFn3, AsyncFn4, AsyncFn5, Description, Endpoint, Event, Handler, Manifest, Plugin,
+        Rate, Setup, With,
+    },
+    secret::Secret,
+    store::Store,
+    time::Time,
+};
+
+/// What a plugin's file needs.
+pub mod prelude {
+    pub use crate::{
+        Code, Ctx, Error, Event, Mail, Method, Plugin, Rate, Result, Secret, Session, Setup, SignIn,
+        SignedIn, Time,
+        http::{Body, FormBody, FormCsrf, Json, Query, Reply},
+        input,
+        input::{Email, NonEmptyPassword, Nullable, Password, Record, Text},
+        output,
+        store::{Field, Model, Table, Tx, Write},
+    };
+}

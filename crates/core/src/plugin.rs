@@ -1,0 +1,512 @@
+//! How everything gets in: a plugin installs endpoints, tables, hooks and limits; the base endpoints use the same door.
+//!
+//! Handlers and hooks are async methods of the plugin: options are `self`, the request is `cx`, inputs are
+//! extractors in the signature. [`Setup`] erases them when they are registered, so there is no `dyn Plugin`, and
+//! after `build()` nothing can be added: what is registered is data, listed by the [`Manifest`].
+
+use crate::{
+    context::{Ctx, SignIn},
+    env::BoxFuture,
+    error::{Code, Result},
+    http::{Extract, Replies, Reply},
+    input::Schema,
+    store::{Field, Table, Tx, Write},
+};
+use http::Method;
+use std::{
+    any::Any, any::TypeId, borrow::Cow, collections::HashMap, fmt::Display, future::Future, sync::Arc,
+};
+
+/// A feature that can be left out. Its fields are its options.
+pub trait Plugin: Send + Sync + Sized + 'static {
+    /// Upstream's plugin id; also the name of its section in the configuration file.
+    const ID: &'static str;
+
+    /// Adds everything the plugin contributes. Runs once, when [`Auth`](crate::Auth) is built.
+    fn install(&self, setup: &mut Setup<'_, Self>);
+}
+
+/// Something that happened and is committed.
+pub trait Event: Send + Sync + 'static {
+    /// Its name in the configuration: `user.created`.
+    const NAME: &'static str;
+}
+
+/// A request allowance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests allowed within the window.
+    pub max: u32,
+    /// Seconds.
+    pub window: u32,
+}
+
+impl Rate {
+    /// So many requests a minute.
+    pub const fn per_minute(max: u32) -> Self {
+        Self { max, window: 60 }
+    }
+}
+
+/// Everything registered, as data.
+#[derive(Default)]
+pub struct Manifest {
+    /// Endpoints, in registration order.
+    pub endpoints: Vec<Endpoint>,
+    /// Tables, in the order they are created.
+    pub tables: Vec<Table>,
+    /// Columns added to tables of others.
+    pub extensions: Vec<(&'static str, Field)>,
+    /// Request allowances by path pattern, the first match first.
+    pub rate_limits: Vec<(&'static str, Rate)>,
+    /// Codes by the plugin that answers with them.
+    pub codes: Vec<(&'static str, Code)>,
+    pub(crate) hooks: Hooks,
+    pub(crate) plugins: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    pub(crate) ids: Vec<&'static str>,
+    pub(crate) problems: Vec<String>,
+}
+
+/// One endpoint.
+pub struct Endpoint {
+    /// The plugin that brings it.
+    pub plugin: &'static str,
+    /// Its method.
+    pub method: Method,
+    /// Its path below the base path; `:name` stands for one segment.
+    pub path: Cow<'static, str>,
+    /// What it takes and answers.
+    pub description: Description,
+    pub(crate) reads_body: bool,
+    pub(crate) run: Arc<HandlerFn>,
+}
+
+impl Endpoint {
+    /// Leaves the body alone, whatever it is.
+    pub fn without_body(&mut self) {
+        self.reads_body = false;
+    }
+}
+
+/// What an endpoint takes and answers, read off its handler's signature.
+#[derive(Debug, Clone, Default)]
+pub struct Description {
+    /// Its body.
+    pub body: Option<Schema>,
+    /// Whether the body may also be a form.
+    pub accepts_form: bool,
+    /// Its query.
+    pub query: Option<Schema>,
+    /// Its reply.
+    pub reply: Option<Schema>,
+}
+
+pub(crate) type HandlerFn = dyn for<'a> Fn(&'a mut Ctx) -> BoxFuture<'a, Result<Reply>> + Send + Sync;
+pub(crate) type BeforeFn = dyn for<'a> Fn(&'a mut Ctx) -> BoxFuture<'a, Result<Option<Reply>>> + Send + Sync;
+pub(crate) type SignInFn =
+    dyn for<'a> Fn(&'a mut Ctx, &'a SignIn) -> BoxFuture<'a, Result<Option<Reply>>> + Send + Sync;
+pub(crate) type WriteFn =
+    dyn for<'a> Fn(&'a mut Tx, &'a mut Write) -> BoxFuture<'a, Result<()>> + Send + Sync;
+pub(crate) type AfterFn =
+    dyn for<'a> Fn(&'a mut Ctx, &'a mut Reply) -> BoxFuture<'a, Result<()>> + Send + Sync;
+type EventFn = dyn for<'a> Fn(&'a Ctx, &'a (dyn Any + Send + Sync)) -> BoxFuture<'a, ()> + Send + Sync;
+
+#[derive(Default)]
+pub(crate) struct Hooks {
+    pub(crate) before: Vec<(Pattern, Arc<BeforeFn>)>,
+    pub(crate) after: Vec<(Pattern, Arc<AfterFn>)>,
+    pub(crate) sign_in: Vec<Arc<SignInFn>>,
+    pub(crate) write: Vec<(&'static str, Arc<WriteFn>)>,
+    pub(crate) events: HashMap<TypeId, Vec<Arc<EventFn>>>,
+}
+
+/// An event on its way to its hooks.
+pub(crate) struct QueuedEvent {
+    kind: TypeId,
+    name: &'static str,
+    event: Box<dyn Any + Send + Sync>,
+}
+
+impl QueuedEvent {
+    pub(crate) fn new<E: Event>(event: E) -> Self {
+        Self { kind: TypeId::of::<E>(), name: E::NAME, event: Box::new(event) }
+    }
+}
+
+impl Hooks {
+    pub(crate) fn hears(&self, event: &QueuedEvent) -> bool {
+        self.events.contains_key(&event.kind)
+    }
+
+    pub(crate) async fn tell(&self, cx: &Ctx, event: &QueuedEvent) {
+        tracing::debug!(event = event.name, "telling hooks");
+        for hook in self.events.get(&event.kind).into_iter().flatten() {
+            hook(cx, &*event.event).await;
+        }
+    }
+}
+
+/// Paths a hook or a limit concerns: exact, or everything below a prefix that ends in `/**`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pattern(Cow<'static, str>);
+
+impl Pattern {
+    pub(crate) fn matches(&self, path: &str) -> bool {
+        match self.0.strip_suffix("/**") {
+            Some(prefix) => path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/')),
+            None => self.0 == path,
+        }
+    }
+}
+
+macro_rules! async_fn {
+    ($(#[$meta:meta])* $name:ident: $($argument:ident),+) => {
+        $(#[$meta])*
+        pub trait $name<$($argument),+>: Fn($($argument),+) -> <Self as $name<$($argument),+>>::Future + Send + Sync + 'static {
+            /// What the call returns.
+            type Future: Future<Output = <Self as $name<$($argument),+>>::Output> + Send;
+            /// What the future returns.
+            type Output;
+        }
+        impl<F, Fut, $($argument),+> $name<$($argument),+> for F
+        where
+            F: Fn($($argument),+) -> Fut + Send + Sync + 'static,
+            Fut: Future + Send,
+        {
+            type Future = Fut;
+            type Output = Fut::Output;
+        }
+    };
+}
+async_fn! {
+    /// An async function of two arguments whose future can change threads.
+    AsyncFn2: A, B
+}
+async_fn! {
+    /// An async function of three arguments whose future can change threads.
+    AsyncFn3: A, B, C
+}
+async_fn! {
+    /// An async function of four arguments whose future can change threads.
+    AsyncFn4: A, B, C, D
+}
+async_fn! {
+    /// An async function of five arguments whose future can change threads.
+    AsyncFn5: A, B, C, D, E
+}
+
+/// An `async fn(&self, cx: &mut Ctx, …up to three extractors) -> Result<impl Replies>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an endpoint handler of `{P}`",
+    label = "expected `async fn(&self, cx: &mut Ctx, …) -> Result<…>`",
+    note = "a handler is an async method of its plugin: `async fn(&self, cx: &mut Ctx, …) -> Result<…>`",
+    note = "after `cx` come up to three extractors, such as `Body(body): Body<MyBody>` or `session: Session`",
+    note = "it returns `Result<Reply>`, or `Result<Json<MyOutput>>` with an `output!` struct, and its future must be `Send`"
+)]
+pub trait Handler<P, Arguments>: Send + Sync + 'static {
+    /// Extracts the arguments and runs the handler.
+    fn handle<'a>(
+        &'a self,
+        plugin: &'a P,
+        cx: &'a mut Ctx,
+    ) -> impl Future<Output = Result<Reply>> + Send + 'a;
+    /// What the signature says of the endpoint.
+    fn describe() -> Description;
+}
+
+macro_rules! handler {
+    ($function:ident $(, $extractor:ident $value:ident)*) => {
+        impl<P: Plugin, F, R: Replies + 'static $(, $extractor: Extract + 'static)*> Handler<P, (R, $($extractor,)*)> for F
+        where
+            F: for<'a> $function<&'a P, &'a mut Ctx $(, $extractor)*, Output = Result<R>>,
+        {
+            async fn handle<'a>(&'a self, plugin: &'a P, cx: &'a mut Ctx) -> Result<Reply> {
+                $( let $value = $extractor::extract(cx).await?; )*
+                Ok(self(plugin, cx $(, $value)*).await?.into_reply())
+            }
+
+            fn describe() -> Description {
+                let describes: &[fn(&mut Description)] = &[$( $extractor::describe ),*];
+                let mut description = Description { reply: R::describe(), ..Description::default() };
+                for describe in describes {
+                    describe(&mut description);
+                }
+                description
+            }
+        }
+    };
+}
+handler!(AsyncFn2);
+handler!(AsyncFn3, A a);
+handler!(AsyncFn4, A a, B b);
+handler!(AsyncFn5, A a, B b, C c);
+
+/// What a plugin can add, one verb each.
+pub struct Setup<'m, P> {
+    plugin: Arc<P>,
+    manifest: &'m mut Manifest,
+}
+
+impl<'m, P: Plugin> Setup<'m, P> {
+    pub(crate) fn install(plugin: P, manifest: &'m mut Manifest) {
+        if manifest.ids.contains(&P::ID) {
+            manifest.problems.push(format!("plugin \"{}\" is registered twice", P::ID));
+            return;
+        }
+        manifest.ids.push(P::ID);
+        let plugin = Arc::new(plugin);
+        manifest.plugins.insert(TypeId::of::<P>(), Arc::clone(&plugin) as _);
+        Arc::clone(&plugin).install(&mut Setup { plugin, manifest });
+    }
+
+    /// Answers `GET path`.
+    pub fn get<A>(
+        &mut self,
+        path: impl Into<Cow<'static, str>>,
+        handler: impl Handler<P, A>,
+    ) -> &mut Endpoint {
+        self.route(Method::GET, path.into(), handler)
+    }
+
+    /// Answers `POST path`.
+    pub fn post<A>(
+        &mut self,
+        path: impl Into<Cow<'static, str>>,
+        handler: impl Handler<P, A>,
+    ) -> &mut Endpoint {
+        self.route(Method::POST, path.into(), handler)
+    }
+
+    #[expect(clippy::expect_used, reason = "the endpoint was pushed in the line before")]
+    fn route<A, H: Handler<P, A>>(
+        &mut self,
+        method: Method,
+        path: Cow<'static, str>,
+        handler: H,
+    ) -> &mut Endpoint {
+        if self.manifest.endpoints.iter().any(|other| other.method == method && other.path == path) {
+            self.manifest
+                .problems
+                .push(format!("{method} {path} is registered twice, the second time by \"{}\"", P::ID));
+        }
+        let plugin = Arc::clone(&self.plugin);
+        let handler = Arc::new(handler);
+        let run = erase_handler(move |cx| {
+            let (plugin, handler) = (Arc::clone(&plugin), Arc::clone(&handler));
+            Box::pin(async move { handler.handle(&plugin, cx).await })
+        });
+        let description = H::describe();
+        let endpoint = Endpoint { plugin: P::ID, method, path, description, reads_body: true, run };
+        self.manifest.endpoints.push(endpoint);
+        self.manifest.endpoints.last_mut().expect("just pushed")
+    }
+
+    /// Adds a table.
+    pub fn table(&mut self, table: Table) {
+        self.manifest.tables.push(table);
+    }
+
+    /// Adds columns to a table of core or of another plugin.
+    pub fn extend(&mut self, table: &'static str, fields: impl IntoIterator<Item = Field>) {
+        self.manifest.extensions.extend(fields.into_iter().map(|field| (table, field)));
+    }
+
+    /// Limits how often these paths may be asked for.
+    pub fn rate_limit(&mut self, paths: impl IntoIterator<Item = &'static str>, rate: Rate) {
+        self.manifest.rate_limits.extend(paths.into_iter().map(|path| (path, rate)));
+    }
+
+    /// Names the codes this plugin answers with.
+    pub fn codes(&mut self, codes: &'static [Code]) {
+        self.manifest.codes.extend(codes.iter().map(|code| (P::ID, *code)));
+    }
+
+    /// Reports a mistake in the configuration; `build()` fails with all of them.
+    pub fn refuse(&mut self, problem: impl Display) {
+        self.manifest.problems.push(format!("{}: {problem}", P::ID));
+    }
+
+    /// Runs before the endpoints under `path` (`/sign-up/email`, or `/sign-up/**`): may change the request's raw
+    /// body, or answer in the endpoint's place.
+    pub fn before<H>(&mut self, path: impl Into<Cow<'static, str>>, hook: H)
+    where
+        H: for<'a> AsyncFn2<&'a P, &'a mut Ctx, Output = Result<Option<Reply>>>,
+    {
+        let (plugin, hook) = (Arc::clone(&self.plugin), Arc::new(hook));
+        let run = erase_before(move |cx| {
+            let (plugin, hook) = (Arc::clone(&plugin), Arc::clone(&hook));
+            Box::pin(async move { hook(&plugin, cx).await })
+        });
+        self.manifest.hooks.before.push((Pattern(path.into()), run));
+    }
+
+    /// Runs once credentials are proven, before a session exists: `Some(reply)` interrupts the sign-in.
+    pub fn on_sign_in<H>(&mut self, hook: H)
+    where
+        H: for<'a> AsyncFn3<&'a P, &'a mut Ctx, &'a SignIn, Output = Result<Option<Reply>>>,
+    {
+        let (plugin, hook) = (Arc::clone(&self.plugin), Arc::new(hook));
+        self.manifest.hooks.sign_in.push(erase_sign_in(move |cx, sign_in| {
+            let (plugin, hook) = (Arc::clone(&plugin), Arc::clone(&hook));
+            Box::pin(async move { hook(&plugin, cx, sign_in).await })
+        }));
+    }
+
+    /// Runs inside the transaction that writes a record of `table`: may change or refuse it.
+    pub fn before_write<H>(&mut self, table: &'static str, hook: H)
+    where
+        H: for<'a> AsyncFn3<&'a P, &'a mut Tx, &'a mut Write, Output = Result<()>>,
+    {
+        let (plugin, hook) = (Arc::clone(&self.plugin), Arc::new(hook));
+        let run = erase_write(move |tx, write| {
+            let (plugin, hook) = (Arc::clone(&plugin), Arc::clone(&hook));
+            Box::pin(async move { hook(&plugin, tx, write).await })
+        });
+        self.manifest.hooks.write.push((table, run));
+    }
+
+    /// Runs after the endpoints under `path`, whether they succeeded or not: may change the reply.
+    pub fn after<H>(&mut self, path: impl Into<Cow<'static, str>>, hook: H)
+    where
+        H: for<'a> AsyncFn3<&'a P, &'a mut Ctx, &'a mut Reply, Output = Result<()>>,
+    {
+        let (plugin, hook) = (Arc::clone(&self.plugin), Arc::new(hook));
+        let run = erase_after(move |cx, reply| {
+            let (plugin, hook) = (Arc::clone(&plugin), Arc::clone(&hook));
+            Box::pin(async move { hook(&plugin, cx, reply).await })
+        });
+        self.manifest.hooks.after.push((Pattern(path.into()), run));
+    }
+
+    /// Hears of an event after its commit; cannot fail the request.
+    pub fn on<E: Event>(&mut self, hook: impl for<'a> AsyncFn3<&'a P, &'a Ctx, &'a E, Output = ()>) {
+        let (plugin, hook) = (Arc::clone(&self.plugin), Arc::new(hook));
+        let run = erase_event(move |cx, event| {
+            let (plugin, hook) = (Arc::clone(&plugin), Arc::clone(&hook));
+            Box::pin(async move {
+                if let Some(event) = event.downcast_ref::<E>() {
+                    hook(&plugin, cx, event).await;
+                }
+            })
+        });
+        self.manifest.hooks.events.entry(TypeId::of::<E>()).or_default().push(run);
+    }
+
+    /// Registers hooks and handlers that get `&value` after `&self`: one registration for each entry of the
+    /// configuration, without closures that capture it.
+    pub fn with<V: Send + Sync + 'static>(&mut self, value: V) -> With<'_, 'm, P, V> {
+        With { setup: self, value: Arc::new(value) }
+    }
+}
+
+/// A [`Setup`] whose hooks and handlers get a value besides the plugin.
+pub struct With<'s, 'm, P, V> {
+    setup: &'s mut Setup<'m, P>,
+    value: Arc<V>,
+}
+
+impl<P: Plugin, V: Send + Sync + 'static> With<'_, '_, P, V> {
+    /// Answers `method path`.
+    pub fn route<R: Replies + 'static, H>(
+        &mut self,
+        method: Method,
+        path: impl Into<Cow<'static, str>>,
+        handler: H,
+    ) -> &mut Endpoint
+    where
+        H: for<'a> AsyncFn3<&'a P, &'a V, &'a mut Ctx, Output = Result<R>>,
+    {
+        self.setup.route(method, path.into(), ValueHandler { value: Arc::clone(&self.value), handler })
+    }
+
+    /// As [`Setup::before`].
+    pub fn before<H>(&mut self, path: impl Into<Cow<'static, str>>, hook: H) -> &mut Self
+    where
+        H: for<'a> AsyncFn3<&'a P, &'a V, &'a mut Ctx, Output = Result<Option<Reply>>>,
+    {
+        let (plugin, value, hook) = (Arc::clone(&self.setup.plugin), Arc::clone(&self.value), Arc::new(hook));
+        let run = erase_before(move |cx| {
+            let (plugin, value, hook) = (Arc::clone(&plugin), Arc::clone(&value), Arc::clone(&hook));
+            Box::pin(async move { hook(&plugin, &value, cx).await })
+        });
+        self.setup.manifest.hooks.before.push((Pattern(path.into()), run));
+        self
+    }
+
+    /// As [`Setup::after`].
+    pub fn after<H>(&mut self, path: impl Into<Cow<'static, str>>, hook: H) -> &mut Self
+    where
+        H: for<'a> AsyncFn4<&'a P, &'a V, &'a mut Ctx, &'a mut Reply, Output = Result<()>>,
+    {
+        let (plugin, value, hook) = (Arc::clone(&self.setup.plugin), Arc::clone(&self.value), Arc::new(hook));
+        let run = erase_after(move |cx, reply| {
+            let (plugin, value, hook) = (Arc::clone(&plugin), Arc::clone(&value), Arc::clone(&hook));
+            Box::pin(async move { hook(&plugin, &value, cx, reply).await })
+        });
+        self.setup.manifest.hooks.after.push((Pattern(path.into()), run));
+        self
+    }
+
+    /// As [`Setup::on_sign_in`].
+    pub fn on_sign_in<H>(&mut self, hook: H) -> &mut Self
+    where
+        H: for<'a> AsyncFn4<&'a P, &'a V, &'a mut Ctx, &'a SignIn, Output = Result<Option<Reply>>>,
+    {
+        let (plugin, value, hook) = (Arc::clone(&self.setup.plugin), Arc::clone(&self.value), Arc::new(hook));
+        self.setup.manifest.hooks.sign_in.push(erase_sign_in(move |cx, sign_in| {
+            let (plugin, value, hook) = (Arc::clone(&plugin), Arc::clone(&value), Arc::clone(&hook));
+            Box::pin(async move { hook(&plugin, &value, cx, sign_in).await })
+        }));
+        self
+    }
+}
+
+struct ValueHandler<V, H> {
+    value: Arc<V>,
+    handler: H,
+}
+
+impl<P: Plugin, V: Send + Sync + 'static, R: Replies + 'static, H> Handler<P, (V, R)> for ValueHandler<V, H>
+where
+    H: for<'a> AsyncFn3<&'a P, &'a V, &'a mut Ctx, Output = Result<R>>,
+{
+    async fn handle<'a>(&'a self, plugin: &'a P, cx: &'a mut Ctx) -> Result<Reply> {
+        Ok((self.handler)(plugin, &self.value, cx).await?.into_reply())
+    }
+
+    fn describe() -> Description {
+        Description { reply: R::describe(), ..Description::default() }
+    }
+}
+
+// A closure is given its higher-ranked signature by the function it is passed to, and in no other way.
+fn erase_handler(
+    run: impl for<'a> Fn(&'a mut Ctx) -> BoxFuture<'a, Result<Reply>> + Send + Sync + 'static,
+) -> Arc<HandlerFn> {
+    Arc::new(run)
+}
+fn erase_before(
+    run: impl for<'a> Fn(&'a mut Ctx) -> BoxFuture<'a, Result<Option<Reply>>> + Send + Sync + 'static,
+) -> Arc<BeforeFn> {
+    Arc::new(run)
+}
+fn erase_sign_in(
+    run: impl for<'a> Fn(&'a mut Ctx, &'a SignIn) -> BoxFuture<'a, Result<Option<Reply>>> + Send + Sync + 'static,
+) -> Arc<SignInFn> {
+    Arc::new(run)
+}
+fn erase_write(
+    run: impl for<'a> Fn(&'a mut Tx, &'a mut Write) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
+) -> Arc<WriteFn> {
+    Arc::new(run)
+}
+fn erase_after(
+    run: impl for<'a> Fn(&'a mut Ctx, &'a mut Reply) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
+) -> Arc<AfterFn> {
+    Arc::new(run)
+}
+fn erase_event(
+    run: impl for<'a> Fn(&'a Ctx, &'a (dyn Any + Send + Sync)) -> BoxFuture<'a, ()> + Send + Sync + 'static,
+) -> Arc<EventFn> {
+    Arc::new(run)
+}
