@@ -1,0 +1,18 @@
+//! The server: configuration, command line, listener. Everything it can do comes from the library.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+
+mod cli;
+mod secret_file;
+mod settings;
+
+use mimalloc::MiMalloc;
+use std::process::ExitCode;
+
+/// A session check is mostly small allocations, and the system's allocator is slow at those.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run()
+}
