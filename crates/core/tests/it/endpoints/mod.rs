@@ -1,0 +1,7 @@
+//! The endpoints every installation has, one file each, as in `src/endpoints`.
+
+mod ok;
+mod session;
+mod sign_in;
+mod sign_out;
+mod sign_up;

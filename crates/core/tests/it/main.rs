@@ -1,0 +1,13 @@
+//! What the engine does, asked over HTTP and in process. Every test runs on either database.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "tests start tasks of their own")]
+
+mod compile_fail;
+mod endpoints;
+mod passwords;
+mod plugin;
+mod replay;
+mod security;
+mod store;
+mod support;

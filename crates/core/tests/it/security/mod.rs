@@ -1,0 +1,8 @@
+//! What must not be possible, one file for each kind of attack.
+
+mod enumeration;
+mod input;
+mod origins;
+mod paths;
+mod redirects;
+mod secrets;

@@ -1,0 +1,97 @@
+//! What must be kept is not printed.
+
+use crate::support::{ADA, PASSWORD, ada, credentials};
+use narthex::{
+    Config, Ctx, Mail, Plugin, Setup,
+    crypto::signed::Signer,
+    http::Reply,
+    model::{Account, Session, User, Verification},
+    store::{Filter, Tx},
+};
+use narthex_testkit::{SECRET, TestApp};
+use std::time::Duration;
+
+#[tokio::test]
+async fn no_record_shows_a_secret_when_it_is_formatted() {
+    let app = TestApp::new().await;
+    ada(&app).await;
+    let account =
+        app.store().find(Filter::<Account>::everything()).await.expect("asked").expect("there is one");
+    let mut session =
+        app.store().find(Filter::<Session>::everything()).await.expect("asked").expect("there is one");
+    let user = app.store().find(Filter::<User>::everything()).await.expect("asked").expect("there is one");
+    let hash = account.password.clone().expect("a hash");
+    let tokens = Account {
+        access_token: Some("access-secret".into()),
+        refresh_token: Some("refresh-secret".into()),
+        id_token: Some("id-secret".into()),
+        ..account
+    };
+    let text = format!("{tokens:?}");
+    assert!(!text.contains(&hash) && !text.contains("-secret"), "{text}");
+    session.hidden.set("pin", "hidden-secret");
+    let text = format!("{session:?}");
+    assert!(!text.contains(&session.token) && !text.contains("hidden-secret"), "{text}");
+    assert!(text.contains(&session.user_id), "what is no secret is shown: {text}");
+    assert!(format!("{user:?}").contains(ADA));
+
+    let verification = app
+        .inside(|cx: &mut Ctx| {
+            Box::pin(async {
+                cx.transact(async |tx: &mut Tx| {
+                    tx.verifications().issue("reset", "value-secret", Duration::from_secs(1)).await
+                })
+                .await
+            })
+        })
+        .await;
+    let verification: Verification = verification.expect("issued");
+    assert!(!format!("{verification:?}").contains("value-secret"), "{verification:?}");
+}
+
+#[tokio::test]
+async fn no_reply_mail_or_option_shows_a_secret_when_it_is_formatted() {
+    let config = Config { secret: Some(SECRET.into()), ..Config::default() };
+    assert!(!format!("{config:?}").contains(SECRET));
+    assert!(!format!("{:?}", Signer::new(SECRET)).contains(SECRET));
+    let mail = Mail::new("reset-password", ADA).with("url", "https://a.b/token-secret");
+    assert!(!format!("{mail:?}").contains("token-secret"), "{mail:?}");
+    let reply = Reply::json(&"token-secret");
+    assert!(!format!("{reply:?}").contains("token-secret"), "{reply:?}");
+}
+
+/// Looks at everything a sign-in hook is given.
+struct Listener;
+
+impl Plugin for Listener {
+    const ID: &'static str = "listener";
+
+    fn install(&self, setup: &mut Setup<'_, Self>) {
+        setup.on_sign_in(Self::listen);
+    }
+}
+
+impl Listener {
+    async fn listen(&self, cx: &mut Ctx, sign_in: &narthex::SignIn) -> narthex::Result<Option<Reply>> {
+        cx.set_header(http::HeaderName::from_static("x-seen"), format!("{sign_in:?}").parse().expect("text"));
+        Ok(None)
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_formatted_shows_no_password() {
+    let app = TestApp::with(Listener).await;
+    ada(&app).await;
+    let reply = app.browser().post("/sign-in/email", credentials()).await;
+    assert!(reply.header("x-seen").contains(ADA), "{}", reply.header("x-seen"));
+    assert!(!reply.header("x-seen").contains(PASSWORD));
+}
+
+#[tokio::test]
+async fn a_server_error_tells_the_client_nothing() {
+    let app = TestApp::new().await;
+    ada(&app).await;
+    app.database().execute(r#"alter table "account" rename to "gone""#).await;
+    let reply = app.browser().post("/sign-in/email", credentials()).await.expecting(500);
+    assert_eq!(reply.in_full(), "500\n\n");
+}

@@ -1,0 +1,273 @@
+//! An engine for one test.
+
+use crate::{
+    browser::Browser,
+    database::Database,
+    probe::{HEADER, Job, Jobs, PATH, Probe},
+    redact::Redactor,
+    world::{FixedClock, Inbox, ScriptedFetch, SeededEntropy},
+};
+use bytes::Bytes;
+use http::Request;
+use narthex::{Auth, AuthBuilder, BoxFuture, BuildError, Clock as _, Config, Ctx, Env, Plugin, Store};
+use serde_json::Value;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// The secret of every test.
+pub const SECRET: &str = "a-secret-for-tests-that-is-long-enough";
+
+/// An engine on a database of its own. Dropping it fails the test when mail was left unread, an answer of another
+/// server was not asked for, or a server error was not expected.
+pub struct TestApp {
+    auth: Auth,
+    clock: FixedClock,
+    inbox: Inbox,
+    fetch: ScriptedFetch,
+    jobs: Jobs,
+    failures: Arc<Failures>,
+    database: Arc<Database>,
+    origin: String,
+}
+
+/// Says what an app is made of.
+#[must_use = "an app is made by `build`"]
+pub struct Builder {
+    config: Config,
+    plugins: Vec<Box<dyn FnOnce(AuthBuilder) -> AuthBuilder + Send>>,
+    clock: FixedClock,
+    database: Option<Arc<Database>>,
+    seed: u64,
+}
+
+/// Server errors that nobody has expected.
+#[derive(Debug, Default)]
+pub(crate) struct Failures(Mutex<(u64, Vec<(u64, String)>)>);
+
+impl Failures {
+    pub(crate) fn add(&self, failure: String) -> u64 {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.0 += 1;
+        let number = failures.0;
+        failures.1.push((number, failure));
+        number
+    }
+
+    pub(crate) fn forgive(&self, number: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.retain(|(other, _)| *other != number);
+    }
+
+    fn all(&self) -> Vec<String> {
+        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.1.iter().map(|(_, failure)| failure.clone()).collect()
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        let mut config = Config { secret: Some(SECRET.into()), ..Config::default() };
+        // The lowest there is: a test hashes to see who wins, not to resist anyone.
+        config.password.bcrypt_cost = 4;
+        Self { config, plugins: Vec::new(), clock: FixedClock::default(), database: None, seed: 1 }
+    }
+}
+
+impl Builder {
+    /// Changes the configuration.
+    pub fn config(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Adds a plugin.
+    pub fn plugin<P: Plugin>(mut self, plugin: P) -> Self {
+        self.plugins.push(Box::new(|builder| builder.plugin(plugin)));
+        self
+    }
+
+    /// Uses the database of another app, or one that the test has prepared.
+    pub fn database(mut self, database: &Arc<Database>) -> Self {
+        self.database = Some(Arc::clone(database));
+        self
+    }
+
+    /// Draws other identifiers: two apps on one database must not draw the same.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Makes the app.
+    pub async fn build(self) -> TestApp {
+        self.try_build().await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Makes the app, or says everything that stands in the way.
+    pub async fn try_build(self) -> Result<TestApp, BuildError> {
+        let (inbox, fetch, jobs) = (Inbox::default(), ScriptedFetch::default(), Jobs::default());
+        let database = match self.database {
+            Some(database) => database,
+            None => Arc::new(Database::fresh().await),
+        };
+        let env = Env {
+            clock: Arc::new(self.clock.clone()),
+            entropy: Arc::new(SeededEntropy::new(self.seed)),
+            mailer: Arc::new(inbox.clone()),
+            fetch: Arc::new(fetch.clone()),
+            ..Env::system()
+        };
+        let origin = url::Url::parse(&self.config.base_url).map(|url| url.origin().ascii_serialization());
+        let builder = Auth::builder(self.config).env(env).plugin(Probe(jobs.clone()));
+        let builder = self.plugins.into_iter().fold(builder, |builder, add| add(builder));
+        let store = Store::open(database.url()).await.expect("the database opens");
+        let auth = builder.build(store).await?;
+        Ok(TestApp {
+            auth,
+            clock: self.clock,
+            inbox,
+            fetch,
+            jobs,
+            failures: Arc::default(),
+            database,
+            origin: origin.unwrap_or_default(),
+        })
+    }
+}
+
+impl TestApp {
+    /// The endpoints every installation has, with their default options.
+    pub async fn new() -> Self {
+        Self::builder().build().await
+    }
+
+    /// With other options.
+    pub async fn with_config(change: impl FnOnce(&mut Config)) -> Self {
+        Self::builder().config(change).build().await
+    }
+
+    /// With a plugin.
+    pub async fn with(plugin: impl Plugin) -> Self {
+        Self::builder().plugin(plugin).build().await
+    }
+
+    /// With whatever the test needs.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A browser without cookies.
+    pub fn browser(&self) -> Browser {
+        Browser::new(self.auth.clone(), self.clock.clone(), Arc::clone(&self.failures), self.origin.clone())
+    }
+
+    /// The engine.
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// The database behind the store.
+    pub fn store(&self) -> &Store {
+        self.auth.store()
+    }
+
+    /// The database, as another program sees it.
+    pub fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+
+    /// The messages that were sent.
+    pub fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    /// Other servers.
+    pub fn fetch(&self) -> &ScriptedFetch {
+        &self.fetch
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &FixedClock {
+        &self.clock
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Runs `work` inside a request, where transactions can be had.
+    ///
+    /// Dropping the future drops the request, and `work` with it.
+    pub async fn inside<T: Send + 'static>(
+        &self,
+        work: impl for<'a> FnOnce(&'a mut Ctx) -> BoxFuture<'a, T> + Send + 'static,
+    ) -> T {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let job: Job = Box::new(move |cx| {
+            let working = work(cx);
+            Box::pin(async move {
+                // Whoever asked may have left.
+                let _ = sender.send(working.await);
+            })
+        });
+        let request =
+            Request::get(format!("{}{PATH}", self.auth.base_path())).header(HEADER, self.jobs.add(job));
+        let response = self.auth.handle(request.body(Bytes::new()).expect("a request")).await;
+        assert_eq!(response.status(), 204, "the request ran to its end");
+        receiver.await.expect("the job has answered")
+    }
+
+    /// All rows of a table as another program sees them, oldest first.
+    pub async fn rows(&self, table: &str) -> Rows {
+        let schema = self.store().schema().table(table).map(|table| &**table);
+        let rows = self.database.rows(table, schema).await;
+        Rows { rows, redactor: Redactor::new(self.clock.now(), SECRET) }
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let (failures, unread, unused) = (self.failures.all(), self.inbox.unread(), self.fetch.unused());
+        assert!(failures.is_empty(), "unexpected server errors: {failures:#?}");
+        assert!(unread.is_empty(), "unread mail: {unread:#?}");
+        assert!(unused.is_empty(), "requests that were not made: {unused:#?}");
+    }
+}
+
+/// Rows of a table. Shown redacted, one line each.
+pub struct Rows {
+    rows: Vec<Value>,
+    redactor: Redactor,
+}
+
+impl std::ops::Deref for Rows {
+    type Target = [Value];
+
+    fn deref(&self) -> &[Value] {
+        &self.rows
+    }
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, row) in self.rows.iter().enumerate() {
+            let mut row = row.clone();
+            self.redactor.value("", &mut row);
+            let separator = if position == 0 { "" } else { "\n" };
+            write!(f, "{separator}{row}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,27 @@
+//! What the tests of every crate share: an engine on a fresh database, a browser, and a world that stands still.
+//!
+//! Time moves when a test says so, identifiers are the same in every run, mail is read from an inbox, and other
+//! servers answer what the test has written down. A test that leaves mail unread, or is answered a server error it
+//! did not ask for, fails when its [`TestApp`] is dropped.
+//!
+//! Tests run on SQLite; with `TEST_DATABASE=postgres://…` each has a schema of its own in that database instead.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod app;
+mod browser;
+mod database;
+mod exchange;
+mod probe;
+mod redact;
+pub mod replay;
+mod world;
+
+pub use self::{
+    app::{Builder, Rows, SECRET, TestApp},
+    browser::{Browser, Call},
+    database::{Database, Dialect},
+    exchange::Exchange,
+    redact::Redactor,
+    world::{FixedClock, Inbox, Letter, ScriptedFetch, SeededEntropy},
+};

@@ -1,0 +1,465 @@
+//! Plays back what upstream was recorded doing: the requests of a transcript, and the answers and rows it left.
+//!
+//! The exchanges go over a socket, byte for byte as they were recorded, to an engine whose clock stands still during
+//! a step. What was random is a placeholder: the first time it is bound to what we made up, from then on it must be
+//! that. The format is described in `conformance/README.md`, whose harness records the transcripts.
+
+use crate::{app::TestApp, database::Dialect};
+use narthex::{Clock as _, Config, Time};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// What passes between two steps; nothing that a session's lifetime would notice.
+const BETWEEN_STEPS: Duration = Duration::from_millis(7);
+
+#[derive(Deserialize)]
+struct Transcript {
+    databases: Vec<String>,
+    toml: String,
+    options: Options,
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Options {
+    #[serde(rename = "baseURL")]
+    base_url: String,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    advance: Option<u64>,
+    sql: Option<BTreeMap<String, String>>,
+    request: Option<Request>,
+    response: Option<Response>,
+    rows: Option<BTreeMap<String, Tables>>,
+    differs: Option<Differs>,
+}
+
+#[derive(Deserialize)]
+struct Differs {
+    narthex: Difference,
+}
+
+#[derive(Deserialize)]
+struct Difference {
+    status: Option<u16>,
+    headers: Option<Vec<(String, String)>>,
+    #[serde(default, deserialize_with = "given")]
+    body: Option<Value>,
+    rows: Option<BTreeMap<String, Tables>>,
+}
+
+/// A `null` that was written is not the same as nothing.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+type Tables = BTreeMap<String, Vec<Map<String, Value>>>;
+
+#[derive(Deserialize)]
+struct Request {
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: Value,
+}
+
+#[derive(Deserialize, Clone)]
+struct Response {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Value,
+}
+
+/// The recorded transcripts of one area.
+pub fn transcripts(area: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/transcripts").join(area);
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("a folder can be read").path()).collect();
+    files.sort();
+    files
+}
+
+/// Plays one transcript back; answers every difference, in words.
+pub async fn replay(file: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let transcript: Transcript =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let config: Config =
+        toml::from_str(&transcript.toml).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let app = TestApp::builder().config(|ours| *ours = config).build().await;
+    let dialect = match app.database().dialect() {
+        Dialect::Sqlite => "sqlite",
+        Dialect::Postgres => "postgres",
+    };
+    if !transcript.databases.iter().any(|database| database == dialect) {
+        return Vec::new();
+    }
+    let address = listen(&app).await;
+    let mut player = Player::new(app, address, dialect, host(&transcript.options.base_url));
+    for (position, step) in transcript.steps.into_iter().enumerate() {
+        player.step(position + 1, step).await;
+    }
+    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    player.differences.into_iter().map(|difference| format!("{name} {difference}")).collect()
+}
+
+/// Serves the engine on a port of its own for as long as the test's runtime lives.
+#[expect(clippy::disallowed_methods, reason = "the server outlives the call that starts it")]
+async fn listen(app: &TestApp) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let service = app.auth().router().into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    address
+}
+
+fn host(base_url: &str) -> String {
+    let url = url::Url::parse(base_url).expect("the base URL of a transcript");
+    url.origin().ascii_serialization().split_once("://").map(|(_, host)| host.to_owned()).unwrap_or_default()
+}
+
+struct Player {
+    app: TestApp,
+    address: SocketAddr,
+    dialect: &'static str,
+    host: String,
+    /// What placeholders stand for.
+    bound: HashMap<String, String>,
+    /// When each step was handled.
+    moments: Vec<Time>,
+    /// The rows after the step before.
+    before: BTreeMap<String, Vec<Value>>,
+    differences: Vec<String>,
+}
+
+impl Player {
+    fn new(app: TestApp, address: SocketAddr, dialect: &'static str, host: String) -> Self {
+        Self {
+            app,
+            address,
+            dialect,
+            host,
+            bound: HashMap::new(),
+            moments: Vec::new(),
+            before: BTreeMap::new(),
+            differences: Vec::new(),
+        }
+    }
+
+    async fn step(&mut self, number: usize, step: Step) {
+        self.app.advance(step.advance.map_or(BETWEEN_STEPS, Duration::from_secs));
+        self.moments.push(self.app.clock().now());
+        if let Some(statement) = step.sql.as_ref().and_then(|sql| sql.get(self.dialect)) {
+            self.app.database().execute(statement).await;
+        }
+        let difference = step.differs.map(|differs| differs.narthex);
+        if let (Some(request), Some(mut expected)) = (step.request, step.response) {
+            if let Some(difference) = &difference {
+                expected.status = difference.status.unwrap_or(expected.status);
+                expected.headers = difference.headers.clone().unwrap_or(expected.headers);
+                expected.body = difference.body.clone().unwrap_or(expected.body);
+            }
+            let bytes = self.bytes(&request);
+            let address = self.address;
+            let answer =
+                tokio::task::spawn_blocking(move || exchange(address, &bytes)).await.expect("an exchange");
+            self.compare_response(number, &request, &expected, &answer);
+        }
+        let mut rows = step.rows.map(|mut rows| rows.remove(self.dialect).unwrap_or_default());
+        let ours = difference.and_then(|difference| difference.rows?.remove(self.dialect));
+        if let Some(ours) = ours {
+            rows.get_or_insert_default().extend(ours);
+        }
+        self.compare_rows(number, rows).await;
+    }
+
+    /// The request as it goes over the socket. Header characters are bytes.
+    fn bytes(&self, request: &Request) -> Vec<u8> {
+        let body = match &request.body {
+            Value::String(text) => Some(self.fill(text).into_bytes()),
+            Value::Object(body) => body.get("hex").and_then(Value::as_str).map(unhex),
+            _ => None,
+        };
+        let is_listed =
+            |name: &str| request.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+        let mut lines = vec![format!("{} {} HTTP/1.1", request.method, self.fill(&request.target))];
+        if !is_listed("host") {
+            lines.push(format!("Host: {}", self.host));
+        }
+        lines.extend(request.headers.iter().map(|(name, value)| format!("{name}: {}", self.fill(value))));
+        let is_chunked = is_listed("transfer-encoding");
+        if !is_listed("content-length") && !is_chunked && (body.is_some() || request.method == "POST") {
+            lines.push(format!("Content-Length: {}", body.as_ref().map_or(0, Vec::len)));
+        }
+        lines.push("Connection: close\r\n\r\n".to_owned());
+        let head = lines.join("\r\n");
+        let mut bytes: Vec<u8> =
+            head.chars().map(|character| u8::try_from(u32::from(character)).unwrap_or(b'?')).collect();
+        let body = body.unwrap_or_default();
+        if is_chunked {
+            bytes.extend(format!("{:x}\r\n", body.len()).into_bytes());
+            bytes.extend(body);
+            bytes.extend(b"\r\n0\r\n\r\n");
+        } else {
+            bytes.extend(body);
+        }
+        bytes
+    }
+
+    /// Puts what placeholders stand for in their place.
+    fn fill(&self, template: &str) -> String {
+        let mut text = String::new();
+        for piece in pieces(template) {
+            match piece {
+                Piece::Text(piece) => text.push_str(piece),
+                Piece::Placeholder(name) => match self.known(name) {
+                    Some(value) => text.push_str(&value),
+                    None => {
+                        text.push_str(&self.instant(name).map(|time| time.to_string()).unwrap_or_default());
+                    }
+                },
+            }
+        }
+        text
+    }
+
+    /// What a placeholder was bound to; a signature, also in its other spelling.
+    fn known(&self, name: &str) -> Option<String> {
+        let encoded =
+            name.strip_prefix("sig-decoded:").and_then(|number| self.bound.get(&format!("sig:{number}")));
+        let decoded =
+            encoded.map(|signature| signature.replace("%2B", "+").replace("%2F", "/").replace("%3D", "="));
+        self.bound.get(name).cloned().or(decoded)
+    }
+
+    /// The moment that `step3+60s` names.
+    fn instant(&self, name: &str) -> Option<Time> {
+        let (step, offset) = name.strip_prefix("step")?.strip_suffix('s')?.split_once(['+', '-'])?;
+        let moment = *self.moments.get(step.parse::<usize>().ok()?.checked_sub(1)?)?;
+        let offset = Duration::from_secs(offset.parse().ok()?);
+        Some(if name.contains('+') { moment + offset } else { moment - offset })
+    }
+
+    /// Whether `actual` is what `template` says; what it leaves open is bound.
+    fn matches(&mut self, template: &str, actual: &str) -> bool {
+        let mut bound = self.bound.clone();
+        let mut rest = actual;
+        for piece in pieces(template) {
+            let expected = match piece {
+                Piece::Text(text) => text.to_owned(),
+                Piece::Placeholder(name) => {
+                    let known =
+                        bound.get(name).cloned().or_else(|| self.instant(name).map(|time| time.to_string()));
+                    if let Some(known) = known {
+                        known
+                    } else {
+                        let Some(value) = shape(name, rest) else { return false };
+                        bound.insert(name.to_owned(), value.to_owned());
+                        value.to_owned()
+                    }
+                }
+            };
+            match rest.strip_prefix(expected.as_str()) {
+                Some(after) => rest = after,
+                None => return false,
+            }
+        }
+        if rest.is_empty() {
+            self.bound = bound;
+        }
+        rest.is_empty()
+    }
+
+    fn compare_response(&mut self, number: usize, request: &Request, expected: &Response, answer: &Answer) {
+        let place = format!("step {number}: {} {}", request.method, request.target);
+        if expected.status != answer.status {
+            self.differences.push(format!(
+                "{place}: {} instead of {}: {}",
+                answer.status,
+                expected.status,
+                answer.text()
+            ));
+            return;
+        }
+        let names =
+            |headers: &[(String, String)]| headers.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        if names(&expected.headers) != names(&answer.headers) {
+            self.differences
+                .push(format!("{place}: headers {:?} instead of {:?}", answer.headers, expected.headers));
+        }
+        for ((name, expected), (_, actual)) in expected.headers.iter().zip(&answer.headers) {
+            if !self.matches(expected, actual) {
+                self.differences.push(format!("{place}: {name}: {actual} instead of {expected}"));
+            }
+        }
+        let is_same = match &expected.body {
+            Value::Null => answer.body.is_empty(),
+            Value::String(template) => {
+                std::str::from_utf8(&answer.body).is_ok_and(|actual| self.matches(template, actual))
+            }
+            body => body.get("hex").and_then(Value::as_str).map(unhex).as_ref() == Some(&answer.body),
+        };
+        if !is_same {
+            self.differences.push(format!("{place}: {} instead of {}", answer.text(), expected.body));
+        }
+    }
+
+    /// Tables that are not listed have not changed.
+    async fn compare_rows(&mut self, number: usize, expected: Option<Tables>) {
+        let Some(expected) = expected else { return };
+        let tables: Vec<_> = self.app.store().schema().tables().iter().map(std::sync::Arc::clone).collect();
+        for table in tables {
+            let actual = self.app.database().rows(table.name, Some(&table)).await;
+            match expected.get(table.name) {
+                None if self.before.get(table.name).map_or(&[][..], Vec::as_slice) == actual => {}
+                None => self
+                    .differences
+                    .push(format!("step {number}: rows of {} changed: {actual:?}", table.name)),
+                Some(rows) => {
+                    let mut left: Vec<_> = actual.iter().collect();
+                    for row in rows {
+                        match left.iter().position(|actual| self.row_matches(&table, row, actual)) {
+                            Some(position) => drop(left.remove(position)),
+                            None => self.differences.push(format!(
+                                "step {number}: no row of {} is {row:?}: {actual:?}",
+                                table.name
+                            )),
+                        }
+                    }
+                    for row in left {
+                        self.differences
+                            .push(format!("step {number}: unexpected row of {}: {row}", table.name));
+                    }
+                }
+            }
+            self.before.insert(table.name.to_owned(), actual);
+        }
+    }
+
+    fn row_matches(
+        &mut self,
+        table: &narthex::store::ResolvedTable,
+        expected: &Map<String, Value>,
+        actual: &Value,
+    ) -> bool {
+        let bound = self.bound.clone();
+        let same = expected.len() == actual.as_object().map_or(0, Map::len)
+            && expected.iter().all(|(column, expected)| {
+                let actual = actual.get(column).unwrap_or(&Value::Null);
+                let is_bool =
+                    table.field(column).is_some_and(|field| field.kind == narthex::store::Kind::Bool);
+                match (expected, actual) {
+                    (Value::String(template), Value::String(actual)) => self.matches(template, actual),
+                    (Value::String(flag), Value::Bool(actual)) => (flag == "t") == *actual,
+                    (Value::Number(flag), Value::Bool(actual)) if is_bool => {
+                        (flag.as_i64() == Some(1)) == *actual
+                    }
+                    (expected, actual) => expected == actual,
+                }
+            });
+        if !same {
+            self.bound = bound;
+        }
+        same
+    }
+}
+
+enum Piece<'a> {
+    Text(&'a str),
+    Placeholder(&'a str),
+}
+
+/// Takes a template apart. What is in angle brackets and no placeholder is text.
+fn pieces(template: &str) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let mut rest = template;
+    let is_placeholder = |name: &str| {
+        ["rand32:", "sig:", "sig-decoded:", "hash:", "step"].iter().any(|kind| {
+            name.strip_prefix(kind)
+                .is_some_and(|number| number.starts_with(|first: char| first.is_ascii_digit()))
+        })
+    };
+    let mut from = 0;
+    while let Some(start) = rest.get(from..).and_then(|rest| rest.find('<')).map(|start| from + start) {
+        let name = rest.get(start + 1..).and_then(|after| after.split_once('>')).map(|(name, _)| name);
+        match name.filter(|name| is_placeholder(name)) {
+            Some(name) => {
+                pieces.push(Piece::Text(rest.get(..start).unwrap_or_default()));
+                pieces.push(Piece::Placeholder(name));
+                rest = rest.get(start + name.len() + 2..).unwrap_or_default();
+                from = 0;
+            }
+            None => from = start + 1,
+        }
+    }
+    pieces.push(Piece::Text(rest));
+    pieces
+}
+
+/// The beginning of `text` that has the shape of a placeholder of this kind.
+fn shape<'a>(name: &str, text: &'a str) -> Option<&'a str> {
+    let length = text.len();
+    let run = |allowed: fn(char) -> bool| text.find(|character| !allowed(character)).unwrap_or(length);
+    let taken = match name.split(':').next()? {
+        "rand32" => text
+            .get(..32)
+            .filter(|text| text.chars().all(|character| character.is_ascii_alphanumeric()))?
+            .len(),
+        "sig" => run(|character| character.is_ascii_alphanumeric() || character == '%'),
+        "sig-decoded" => 44,
+        "hash" => run(|character| character.is_ascii_hexdigit() || character == ':'),
+        _ => return None,
+    };
+    text.get(..taken).filter(|text| !text.is_empty())
+}
+
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// Headers that say how the answer travels, and not what it is.
+const TRANSPORT: [&str; 5] = ["date", "connection", "keep-alive", "content-length", "transfer-encoding"];
+
+/// Sends the bytes and reads the answer to its end.
+fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
+    let mut connection = TcpStream::connect(address).expect("the engine listens");
+    connection.set_read_timeout(Some(Duration::from_mins(1))).expect("a timeout");
+    connection.write_all(request).expect("the request is sent");
+    let mut bytes = Vec::new();
+    connection.read_to_end(&mut bytes).expect("the answer arrives");
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("an answer has a head");
+    let body = bytes.split_off(end + 4);
+    let head: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+    let mut lines = head.trim_end().split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
+    let mut headers: Vec<_> = lines
+        .filter_map(|line| line.split_once(": ").or_else(|| line.split_once(':')))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .filter(|(name, _)| !TRANSPORT.contains(&name.as_str()))
+        .collect();
+    headers.sort_by(|(left, _), (right, _)| left.cmp(right));
+    Answer { status: status.expect("a status"), headers, body }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digit =
+        |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).unwrap_or(0);
+    text.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+}
