@@ -1,0 +1,26 @@
+//! The `narthex` binary as its users meet it: a process, a socket, a database, and everything that can cut them off.
+//!
+//! `TEST_DATABASE=postgres://…` makes the tests that concern both databases use PostgreSQL, each one a database of
+//! its own in that cluster, and runs those that concern PostgreSQL alone; without it everything runs on SQLite.
+#![cfg(target_os = "linux")]
+
+#[cfg(test)]
+mod binary;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod database;
+#[cfg(test)]
+mod disconnect;
+#[cfg(test)]
+mod durability;
+#[cfg(test)]
+mod lost_connection;
+#[cfg(test)]
+mod processes;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod trace;
