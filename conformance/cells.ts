@@ -1,0 +1,122 @@
+/**
+ * Which option and which error code concerns which endpoint: the rows of the parity page.
+ *
+ * A scenario says which cells it covers; every cell that can be reached must be covered by one. An error code
+ * is either upstream's registry entry or one of the texts that upstream writes at the place it throws.
+ */
+import { BASE_ERROR_CODES } from "better-auth";
+import type { Area } from "./lib/scenario.ts";
+
+export interface Cells {
+  options: string[];
+  codes: string[];
+  /** Codes in the endpoint's source that no request can make it answer, and why. */
+  unreachable: { [code: string]: string };
+}
+
+/** Codes upstream throws by literal, outside its registries. */
+const LITERAL_CODES = ["BAD_REQUEST", "EMAIL_PASSWORD_DISABLED", "EMAIL_PASSWORD_SIGN_UP_DISABLED", "UNSUPPORTED_MEDIA_TYPE"];
+
+const ORIGIN = ["MISSING_OR_NULL_ORIGIN", "INVALID_ORIGIN"];
+const CALLBACKS = ["INVALID_CALLBACK_URL", "INVALID_REDIRECT_URL", "INVALID_ERROR_CALLBACK_URL", "INVALID_NEW_USER_CALLBACK_URL"];
+const BODY = ["BAD_REQUEST", "UNSUPPORTED_MEDIA_TYPE", "VALIDATION_ERROR"];
+const WHEREVER_A_COOKIE_IS_SET = ["baseURL", "advanced.useSecureCookies", "advanced.cookiePrefix"];
+const CHECKS = ["trustedOrigins", "advanced.disableCSRFCheck", "advanced.disableOriginCheck"];
+const WHEN_THE_DATABASE_FAILS = "only when the database fails";
+
+export const CELLS: { [endpoint: string]: Cells } = {
+  "GET /ok": { options: ["baseURL", "basePath"], codes: [], unreachable: {} },
+  "POST /sign-up/email": {
+    options: [
+      ...WHEREVER_A_COOKIE_IS_SET,
+      ...CHECKS,
+      "emailAndPassword.enabled",
+      "emailAndPassword.disableSignUp",
+      "emailAndPassword.requireEmailVerification",
+      "emailAndPassword.minPasswordLength",
+      "emailAndPassword.maxPasswordLength",
+      "emailAndPassword.autoSignIn",
+      "session.expiresIn",
+    ],
+    codes: [
+      ...BODY,
+      ...ORIGIN,
+      ...CALLBACKS,
+      "CROSS_SITE_NAVIGATION_LOGIN_BLOCKED",
+      "EMAIL_PASSWORD_SIGN_UP_DISABLED",
+      "PASSWORD_TOO_SHORT",
+      "PASSWORD_TOO_LONG",
+      "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL",
+      "FAILED_TO_CREATE_USER",
+    ],
+    unreachable: {
+      INVALID_EMAIL: "the schema refuses the address first, with VALIDATION_ERROR",
+      INVALID_PASSWORD: "the schema refuses the password first, with VALIDATION_ERROR",
+      FAILED_TO_CREATE_SESSION: WHEN_THE_DATABASE_FAILS,
+    },
+  },
+  "POST /sign-in/email": {
+    options: [
+      ...CHECKS,
+      "emailAndPassword.enabled",
+      "emailAndPassword.requireEmailVerification",
+      "emailAndPassword.maxPasswordLength",
+      "session.expiresIn",
+    ],
+    codes: [
+      ...BODY,
+      ...ORIGIN,
+      ...CALLBACKS,
+      "CROSS_SITE_NAVIGATION_LOGIN_BLOCKED",
+      "EMAIL_PASSWORD_DISABLED",
+      "INVALID_EMAIL",
+      "PASSWORD_TOO_LONG",
+      "INVALID_EMAIL_OR_PASSWORD",
+      "EMAIL_NOT_VERIFIED",
+    ],
+    unreachable: { FAILED_TO_CREATE_SESSION: WHEN_THE_DATABASE_FAILS },
+  },
+  "POST /sign-out": {
+    options: ["baseURL", ...CHECKS, "emailAndPassword.enabled"],
+    codes: [...BODY, ...ORIGIN, ...CALLBACKS],
+    unreachable: {},
+  },
+  "GET /get-session": {
+    options: ["baseURL", "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh"],
+    codes: [],
+    unreachable: { FAILED_TO_GET_SESSION: WHEN_THE_DATABASE_FAILS, VALIDATION_ERROR: "every query value is accepted as a boolean" },
+  },
+  "POST /get-session": {
+    options: ["session.deferSessionRefresh", "session.disableSessionRefresh"],
+    codes: ["METHOD_NOT_ALLOWED_DEFER_SESSION_REQUIRED", ...ORIGIN, "INVALID_CALLBACK_URL"],
+    unreachable: { FAILED_TO_GET_SESSION: WHEN_THE_DATABASE_FAILS },
+  },
+};
+
+export function cellNames(endpoint: string, cells: Cells): string[] {
+  return [...cells.options.map((option) => `${endpoint}@${option}`), ...cells.codes.map((code) => `${endpoint}#${code}`)];
+}
+
+/** What is wrong with the table itself, or with what scenarios say about it. */
+export function checkCells(areas: Area[]): string[] {
+  const problems: string[] = [];
+  const known = new Set<string>([...Object.keys(BASE_ERROR_CODES), ...LITERAL_CODES]);
+  const covered = new Set(areas.flatMap(({ scenarios }) => scenarios.flatMap(({ covers }) => covers)));
+  const named = new Set<string>();
+  for (const [endpoint, cells] of Object.entries(CELLS)) {
+    named.add(endpoint);
+    for (const code of [...cells.codes, ...Object.keys(cells.unreachable)]) {
+      if (!known.has(code)) problems.push(`cells.ts: ${code} is no error code of upstream's`);
+    }
+    for (const cell of [endpoint, ...cellNames(endpoint, cells)]) {
+      named.add(cell);
+      if (!covered.has(cell) && cell !== endpoint) problems.push(`cells.ts: no scenario covers ${cell}`);
+    }
+  }
+  for (const { area, scenarios } of areas) {
+    for (const { name, covers } of scenarios) {
+      for (const cell of covers) if (!named.has(cell)) problems.push(`${area}/${name} covers ${cell}, which is not in cells.ts`);
+    }
+  }
+  return problems;
+}

@@ -1,0 +1,149 @@
+/** The parity page: what was compared, and how it came out, per endpoint, option, error code and database. */
+import fs from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { CELLS, cellNames } from "../cells.ts";
+import type { Difference } from "./compare.ts";
+import type { NormalExchange, NormalStep } from "./normalise.ts";
+import { baseOf, type Scenario } from "./scenario.ts";
+import type { Database } from "./types.ts";
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const inventory = path.resolve(here, "../inventory/endpoints.tsv");
+const page = path.resolve(here, "../../docs/reference/parity.md");
+const DATABASES: Database[] = ["sqlite", "postgres"];
+
+export interface Outcome {
+  area: string;
+  scenario: Scenario;
+  database: Database;
+  upstream: NormalStep[];
+  differences: Difference[];
+  failure?: string;
+}
+
+type State = "identical" | "different" | "differs by decision" | "missing";
+
+export function endpointOf(step: NormalExchange, scenario: Scenario): string {
+  const base = baseOf(scenario).pathname;
+  const target = step.request.target.split("?")[0] ?? "";
+  return `${step.request.method} ${target.startsWith(base) ? target.slice(base.length) : target}`;
+}
+
+interface Endpoint {
+  area: string;
+  name: string;
+}
+
+function endpoints(): Endpoint[] {
+  const lines = fs.readFileSync(inventory, "utf8").split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  const rows = lines.slice(1).map((line) => line.split("\t"));
+  return rows
+    .filter(([, , , kind]) => kind !== "server-only")
+    .flatMap(([area = "", methods = "", route = ""]) => methods.split(",").map((method) => ({ area, name: `${method} ${route}` })));
+}
+
+function stateOf(relevant: Outcome[], concerns: (difference: Difference) => boolean, decided: boolean): State {
+  if (relevant.length === 0) return "missing";
+  if (relevant.some((outcome) => outcome.failure !== undefined || outcome.differences.some(concerns))) return "different";
+  return decided ? "differs by decision" : "identical";
+}
+
+function exchanges(outcome: Outcome, endpoint: string): NormalExchange[] {
+  return outcome.upstream.filter((step): step is NormalExchange => step.kind === "exchange" && endpointOf(step, outcome.scenario) === endpoint);
+}
+
+export function writeParity(outcomes: Outcome[]): void {
+  fs.mkdirSync(path.dirname(page), { recursive: true });
+  fs.writeFileSync(page, parityPage(outcomes));
+}
+
+function parityPage(outcomes: Outcome[]): string {
+  const on = (database: Database) => outcomes.filter((outcome) => outcome.database === database);
+  const endpointState = (endpoint: string, database: Database): State => {
+    if (!CELLS[endpoint]) return "missing";
+    const relevant = on(database).filter((outcome) => exchanges(outcome, endpoint).length > 0);
+    const decided = relevant.some((outcome) => exchanges(outcome, endpoint).some((step) => step.differs));
+    return stateOf(relevant, (difference) => difference.endpoint === undefined || difference.endpoint === endpoint, decided);
+  };
+  // A cell is as good as the scenarios that cover it; "–" where those cannot run on a database.
+  const cellState = (cell: string, database: Database): State | "–" => {
+    const covering = outcomes.filter((outcome) => outcome.scenario.covers.includes(cell));
+    const relevant = covering.filter((outcome) => outcome.database === database);
+    if (covering.length > 0 && relevant.length === 0) return "–";
+    const endpoint = cell.split(/[#@]/)[0] ?? "";
+    const decided = relevant.some((outcome) => exchanges(outcome, endpoint).some((step) => step.differs));
+    return stateOf(relevant, (difference) => difference.endpoint === undefined || difference.endpoint === endpoint, decided);
+  };
+  const all = endpoints();
+  // A plugin may replace an endpoint under the same name; the first in the inventory is the one compared.
+  const implemented = all.filter((endpoint) => CELLS[endpoint.name] !== undefined && all.find(({ name }) => name === endpoint.name) === endpoint);
+  const extra = Object.keys(CELLS).filter((name) => !all.some((endpoint) => endpoint.name === name));
+  const inScope = [...implemented.map(({ name }) => name), ...extra];
+  const cells = inScope.flatMap((endpoint) => cellNames(endpoint, CELLS[endpoint] ?? { options: [], codes: [], unreachable: {} }));
+  const count = (database: Database, state: State) => cells.filter((cell) => cellState(cell, database) === state).length;
+  const lines: string[] = [
+    "# Parity with upstream",
+    "",
+    "Written by `npm test` in `conformance/`, which plays the same requests against upstream's own server and against",
+    "Narthex and compares status, headers, cookies, body bytes and the rows left in every table. Do not edit.",
+    "",
+    `Compared with better-auth ${upstreamVersion()}.`,
+    "",
+    "| | SQLite | PostgreSQL |",
+    "|-|-|-|",
+    ...(["identical", "different", "differs by decision"] as State[]).map((state) => `| endpoints ${state} | ${DATABASES.map((database) => inScope.filter((name) => endpointState(name, database) === state).length).join(" | ")} |`),
+    `| endpoints missing | ${DATABASES.map((database) => all.filter((endpoint) => !implemented.includes(endpoint) || endpointState(endpoint.name, database) === "missing").length).join(" | ")} |`,
+    ...(["identical", "different", "differs by decision"] as State[]).map((state) => `| options and error codes ${state} | ${DATABASES.map((database) => count(database, state)).join(" | ")} |`),
+    `| scenarios | ${DATABASES.map((database) => on(database).length).join(" | ")} |`,
+    `| exchanges compared | ${DATABASES.map((database) => on(database).reduce((sum, outcome) => sum + outcome.upstream.filter((step) => step.kind === "exchange").length, 0)).join(" | ")} |`,
+    "",
+    "## Endpoints",
+    "",
+  ];
+  for (const endpoint of inScope) {
+    const { options, codes, unreachable } = CELLS[endpoint] ?? { options: [], codes: [], unreachable: {} };
+    lines.push(`### ${endpoint}`, "", "| | SQLite | PostgreSQL |", "|-|-|-|");
+    lines.push(`| the endpoint | ${DATABASES.map((database) => endpointState(endpoint, database)).join(" | ")} |`);
+    for (const option of options) lines.push(`| option \`${option}\` | ${DATABASES.map((database) => cellState(`${endpoint}@${option}`, database)).join(" | ")} |`);
+    for (const code of codes) lines.push(`| error \`${code}\` | ${DATABASES.map((database) => cellState(`${endpoint}#${code}`, database)).join(" | ")} |`);
+    lines.push("");
+    const never = Object.entries(unreachable);
+    if (never.length > 0) lines.push(...never.map(([code, why]) => `\`${code}\` cannot be provoked: ${why}.`), "");
+  }
+  lines.push(...decisions(outcomes));
+  lines.push("## Missing", "");
+  const areas = [...new Set(all.map(({ area }) => area))];
+  for (const area of areas) {
+    const missing = all.filter((endpoint) => endpoint.area === area && !implemented.includes(endpoint));
+    if (missing.length === 0) continue;
+    lines.push(`**${area}** (${missing.length}): ${missing.map(({ name }) => `\`${name}\``).join(", ")}`, "");
+  }
+  return `${lines.join("\n").trim()}\n`;
+}
+
+function decisions(outcomes: Outcome[]): string[] {
+  const found = new Map<string, Set<string>>();
+  for (const { area, scenario, upstream } of outcomes) {
+    for (const step of upstream) {
+      if (step.kind !== "exchange" || !step.differs) continue;
+      const places = found.get(step.differs.decision) ?? new Set<string>();
+      found.set(step.differs.decision, places.add(`${area}/${scenario.name}: ${endpointOf(step, scenario)}`));
+    }
+  }
+  if (found.size === 0) return [];
+  const lines = [...found].map(([decision, places]) => `- [${decision}](../decisions/${decisionPage(decision) ?? ""}): ${[...places].sort().join(", ")}`);
+  return ["## Differences by decision", "", ...lines, ""];
+}
+
+/** The file that holds a decision, found by its name without number. */
+export function decisionPage(decision: string): string | undefined {
+  const folder = path.resolve(here, "../../docs/decisions");
+  return fs.existsSync(folder) ? fs.readdirSync(folder).find((file) => /^\d+-/.test(file) && file.replace(/^\d+-/, "") === `${decision}.md`) : undefined;
+}
+
+function upstreamVersion(): string {
+  const file = path.resolve(here, "../package.json");
+  const { dependencies } = JSON.parse(fs.readFileSync(file, "utf8")) as { dependencies: { [name: string]: string } };
+  return dependencies["better-auth"] ?? "";
+}

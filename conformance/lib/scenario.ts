@@ -1,0 +1,266 @@
+/** What scenario files are written with: the stage on which one run of a scenario is played and recorded. */
+import { createHmac } from "node:crypto";
+import { createAuthClient } from "better-auth/client";
+import type { Store } from "./database.ts";
+import { bodyBytes, exchange } from "./http.ts";
+import type { Server } from "./servers.ts";
+import type { Body, Database, Environment, Header, Intent, Json, Options, RawRequest, RawResponse, RecordedStep, Sql } from "./types.ts";
+
+export const SECRET = "conformance-secret-0123456789-abcdefghijklmnop";
+export const ORIGIN = "http://localhost:3000";
+
+/** The options nearly every scenario starts from; nested groups are merged, not replaced. */
+export function options(extra: Options = {}): Options {
+  const base: Options = { baseURL: ORIGIN, secret: SECRET, emailAndPassword: { enabled: true } };
+  return merge(base, extra);
+}
+
+function merge(left: Options, right: Options): Options {
+  const result: Options = { ...left };
+  for (const [key, value] of Object.entries(right)) {
+    const there = result[key];
+    result[key] = isObject(there) && isObject(value) ? merge(there, value) : value;
+  }
+  return result;
+}
+
+const isObject = (value: Json | undefined): value is Options => typeof value === "object" && value !== null && !Array.isArray(value);
+
+export interface Scenario {
+  name: string;
+  options: Options;
+  environment: Environment;
+  databases: Database[];
+  /** Whether the scenario moves the clock: its servers then run under libfaketime. */
+  clock: boolean;
+  /** Cells of the parity page, `POST /path#ERROR_CODE` or `POST /path@option.path`. */
+  covers: string[];
+  /** A difference on purpose that shows in many steps; steps it does not change stay as they are. */
+  differs?: Intent;
+  play: (stage: Stage) => Promise<void>;
+}
+
+export interface Area {
+  area: string;
+  scenarios: Scenario[];
+}
+
+export function area(name: string, scenarios: Scenario[]): Area {
+  return { area: name, scenarios };
+}
+
+type Setting = Partial<Omit<Scenario, "name" | "play">>;
+
+export function scenario(name: string, setting: Setting, play: (stage: Stage) => Promise<void>): Scenario {
+  return {
+    name,
+    options: setting.options ?? options(),
+    environment: setting.environment ?? "development",
+    databases: setting.databases ?? ["sqlite", "postgres"],
+    clock: setting.clock ?? false,
+    covers: setting.covers ?? [],
+    ...(setting.differs ? { differs: setting.differs } : {}),
+    play,
+  };
+}
+
+/** Where the scenario's server is mounted: a path in baseURL wins over basePath. */
+export function baseOf(scenario: Scenario): URL {
+  const { baseURL, basePath } = scenario.options;
+  const url = new URL(String(baseURL ?? ORIGIN));
+  if (url.pathname === "/") url.pathname = String(basePath ?? "/api/auth");
+  url.pathname = url.pathname.replace(/\/+$/, "");
+  return url;
+}
+
+export interface Extras {
+  headers?: Header[] | { [name: string]: string };
+  /** The Cookie header. An Origin header is added beside it unless `headers` has one; see `origin`. */
+  cookie?: string;
+  /** `false`: no Origin header is added beside a cookie. */
+  origin?: false;
+  form?: { [name: string]: string };
+  json?: Json;
+  /** Sent as it is, with the content type given in `headers`. */
+  text?: Body;
+  differs?: Intent;
+}
+
+export class Reply {
+  constructor(
+    readonly status: number,
+    readonly headers: Header[],
+    readonly body: Body,
+  ) {}
+
+  get text(): string {
+    return bodyBytes(this.body).toString("utf8");
+  }
+
+  // Scenarios read replies they have just recorded; a wrong shape throws and is reported as a failure.
+  get json(): any {
+    return JSON.parse(this.text);
+  }
+
+  /** A cookie's value exactly as set, still percent-encoded. */
+  cookie(name: string): string {
+    const found = this.headers.find(([key, value]) => key === "set-cookie" && value.startsWith(`${name}=`));
+    if (!found) throw new Error(`the reply (${this.status} ${this.text}) sets no cookie ${name}`);
+    return found[1].slice(name.length + 1).split(";")[0] ?? "";
+  }
+
+  /** All cookies the reply set, as a browser would send them back. */
+  get cookies(): string {
+    const jar = new Jar();
+    jar.take(this.headers);
+    return jar.header;
+  }
+}
+
+export class Jar {
+  private readonly values = new Map<string, string>();
+
+  take(headers: Header[]) {
+    for (const [name, value] of headers) {
+      if (name !== "set-cookie") continue;
+      const [, key = "", content = "", attributes = ""] = /^([^=]*)=([^;]*)(.*)$/s.exec(value) ?? [];
+      if (/;\s*Max-Age=0\b/i.test(attributes)) this.values.delete(key);
+      else this.values.set(key, content);
+    }
+  }
+
+  get header(): string {
+    return [...this.values].map(([name, value]) => `${name}=${value}`).join("; ");
+  }
+}
+
+/** A cookie value signed as the servers sign it, percent-encoded. */
+export function signed(value: string, secret = SECRET): string {
+  return encodeURIComponent(`${value}.${createHmac("sha256", secret).update(value, "utf8").digest("base64")}`);
+}
+
+export class Stage {
+  readonly steps: RecordedStep[] = [];
+  private queue: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    readonly scenario: Scenario,
+    readonly database: Database,
+    private readonly server: Server,
+    private readonly store: Store,
+  ) {}
+
+  get baseURL(): string {
+    return baseOf(this.scenario).href;
+  }
+
+  get basePath(): string {
+    return baseOf(this.scenario).pathname;
+  }
+
+  get host(): string {
+    return baseOf(this.scenario).host;
+  }
+
+  /** Sends exactly this, apart from Host and Content-Length, which are added unless listed. */
+  send(request: RawRequest, differs?: Intent): Promise<Reply> {
+    const next = this.queue.then(() => this.record(request, differs));
+    this.queue = next.catch(() => undefined);
+    return next;
+  }
+
+  private async record(request: RawRequest, own?: Intent): Promise<Reply> {
+    const differs = own ?? this.scenario.differs;
+    const started = Date.now() + this.server.offset();
+    const response: RawResponse = await exchange(this.server.port, this.host, request);
+    const ended = Date.now() + this.server.offset();
+    const rows = await this.store.rows();
+    this.steps.push({ kind: "exchange", request, response, started, ended, rows, ...(differs ? { differs } : {}) });
+    return new Reply(response.status, response.headers, response.body);
+  }
+
+  request(method: string, path: string, extras: Extras = {}): Promise<Reply> {
+    const headers: Header[] = Array.isArray(extras.headers) ? [...extras.headers] : Object.entries(extras.headers ?? {});
+    const has = (name: string) => headers.some(([key]) => key.toLowerCase() === name);
+    let body: Body = extras.text ?? null;
+    if (extras.json !== undefined) {
+      body = JSON.stringify(extras.json);
+      if (!has("content-type")) headers.push(["content-type", "application/json"]);
+    } else if (extras.form) {
+      body = new URLSearchParams(extras.form).toString();
+      if (!has("content-type")) headers.push(["content-type", "application/x-www-form-urlencoded"]);
+    }
+    if (extras.cookie !== undefined) {
+      headers.push(["cookie", extras.cookie]);
+      if (method !== "GET" && method !== "HEAD" && extras.origin !== false && !has("origin")) {
+        headers.push(["origin", new URL(this.baseURL).origin]);
+      }
+    }
+    return this.send({ method, target: `${this.basePath}${path}`, headers, body }, extras.differs);
+  }
+
+  get(path: string, extras: Extras = {}): Promise<Reply> {
+    return this.request("GET", path, extras);
+  }
+
+  post(path: string, json?: Json, extras: Extras = {}): Promise<Reply> {
+    return this.request("POST", path, json === undefined ? extras : { ...extras, json });
+  }
+
+  /** Sign-up with the usual body; fields in `more` are added or replace. */
+  signUp(email: string, more: { [key: string]: Json } = {}, extras: Extras = {}): Promise<Reply> {
+    return this.post("/sign-up/email", { email, password: PASSWORD, name: "Ada", ...more }, extras);
+  }
+
+  signIn(email: string, more: { [key: string]: Json } = {}, extras: Extras = {}): Promise<Reply> {
+    return this.post("/sign-in/email", { email, password: PASSWORD, ...more }, extras);
+  }
+
+  async advance(seconds: number): Promise<void> {
+    this.server.advance(seconds);
+    this.steps.push({ kind: "advance", seconds });
+  }
+
+  /** Changes the database behind the server's back, in each dialect. */
+  async sql(sqlite: string, postgres: string = sqlite): Promise<void> {
+    const sql: Sql = { sqlite, postgres };
+    await this.store.execute(sql[this.database]);
+    this.steps.push({ kind: "sql", sql, rows: await this.store.rows() });
+  }
+
+  expect(condition: boolean, message: string): void {
+    if (!condition) throw new Error(`expectation failed: ${message}`);
+  }
+
+  /** Upstream's own client, in a browser that keeps cookies and sends an Origin header. */
+  client(settings: { plugins?: unknown[]; headers?: { [name: string]: string } } = {}) {
+    const jar = new Jar();
+    const customFetchImpl = async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
+      const url = new URL(input instanceof Request ? input.url : String(input));
+      const headers: Header[] = [];
+      new Headers(init?.headers).forEach((value, name) => headers.push([name, value]));
+      if (jar.header !== "") headers.push(["cookie", jar.header]);
+      headers.push(["origin", new URL(this.baseURL).origin]);
+      const body = init?.body === undefined || init.body === null ? null : String(init.body);
+      const reply = await this.send({ method: init?.method ?? "GET", target: `${url.pathname}${url.search}`, headers, body });
+      jar.take(reply.headers);
+      const answer = new Headers();
+      for (const [name, value] of reply.headers) if (name !== "transfer-encoding") answer.append(name, value);
+      return new Response(reply.body === null ? null : reply.text, { status: reply.status, headers: answer });
+    };
+    return createAuthClient({
+      baseURL: this.baseURL,
+      plugins: (settings.plugins ?? []) as [],
+      fetchOptions: { customFetchImpl: customFetchImpl as typeof fetch, headers: settings.headers ?? {} },
+    });
+  }
+
+  /** Records what the official client returned, so that both servers must give it the same. */
+  async result<T>(call: Promise<T>): Promise<T> {
+    const value = await call;
+    this.steps.push({ kind: "client", result: JSON.stringify(value) });
+    return value;
+  }
+}
+
+export const PASSWORD = "correct horse battery";

@@ -1,0 +1,75 @@
+/**
+ * Serves upstream's own server over real HTTP, one port per scenario.
+ *
+ * It runs as a child process and is told over IPC which options and which database to serve, so that
+ * scenarios with the same NODE_ENV share one Node start. Plain JavaScript, because it is started often.
+ */
+import http from "node:http";
+import { betterAuth } from "better-auth";
+import { getMigrations } from "better-auth/db/migration";
+import { toNodeHandler } from "better-auth/node";
+import Sqlite from "better-sqlite3";
+import { Pool } from "pg";
+
+/** @type {Map<number, () => Promise<void>>} */
+const running = new Map();
+
+/** @param {string} url */
+function open(url) {
+  if (url.startsWith("sqlite://")) {
+    const database = new Sqlite(url.slice("sqlite://".length));
+    return { database, close: async () => void database.close() };
+  }
+  const database = new Pool({ connectionString: url, max: 4 });
+  // The database is dropped right after the pool ends; a connection still closing then must not end us.
+  database.on("error", () => undefined);
+  database.on("connect", (client) => client.on("error", () => undefined));
+  return { database, close: () => database.end() };
+}
+
+/**
+ * @param {{ id: number, options: Record<string, unknown>, url: string }} order
+ * @returns {Promise<number>} the port
+ */
+async function start({ id, options, url }) {
+  const { database, close } = open(url);
+  const all = {
+    ...options,
+    database,
+    rateLimit: { enabled: false },
+    telemetry: { enabled: false },
+    logger: { disabled: true },
+  };
+  await (await getMigrations(all)).runMigrations();
+  const handle = toNodeHandler(betterAuth(all));
+  const server = http.createServer((request, response) => {
+    handle(request, response).catch((error) => {
+      // Upstream lets this escape as an unhandled rejection; the referee must outlive it.
+      console.error("escaped from the handler:", error);
+      response.destroy();
+    });
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
+  running.set(id, async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    await close();
+  });
+  return server.address().port;
+}
+
+process.on("message", async (order) => {
+  if ("start" in order) {
+    const { id } = order.start;
+    try {
+      process.send?.({ id, port: await start(order.start) });
+    } catch (error) {
+      process.send?.({ id, error: String(error instanceof Error ? error.stack : error) });
+    }
+    return;
+  }
+  await running.get(order.stop)?.();
+  running.delete(order.stop);
+  process.send?.({ id: order.stop, stopped: true });
+});
+process.on("disconnect", () => process.exit(0));
