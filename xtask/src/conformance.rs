@@ -1,0 +1,37 @@
+//! `cargo xtask conformance`: the official client against the release binary, on both databases.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    npm,
+    postgres::{self, Postgres, Purpose},
+    tools::{self, Outcome, cargo, root, run as run_command, target},
+};
+
+/// Brings everything the scenarios need and hands `arguments` to their runner.
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    tools::provide(&[postgres::NEED, tools::FAKETIME])?;
+    npm::install(&folder())?;
+    let binary = release_binary()?;
+    let postgres = Postgres::start(Purpose::Tests)?;
+    scenarios(&binary, &postgres, arguments)
+}
+
+/// Runs the scenarios with packages, binary and database in place.
+pub(crate) fn scenarios(binary: &Path, postgres: &Postgres, arguments: &[String]) -> Outcome {
+    let mut command = npm::command(&folder(), ["test"]);
+    if !arguments.is_empty() {
+        command.arg("--").args(arguments);
+    }
+    run_command(command.env("NARTHEX_BIN", binary).env("TEST_POSTGRES_URL", postgres.url("postgres")))
+}
+
+/// Builds what users run.
+pub(crate) fn release_binary() -> Outcome<PathBuf> {
+    run_command(&mut cargo(["build", "--release", "--package", "narthex-server"]))?;
+    Ok(target().join("release/narthex"))
+}
+
+pub(crate) fn folder() -> PathBuf {
+    root().join("conformance")
+}

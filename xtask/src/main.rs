@@ -1,0 +1,70 @@
+//! The project's commands, run as `cargo xtask <command>`.
+//!
+//! Everything a contributor or the build server has to start is one of these commands, and each
+//! brings or names what it needs: no step is ever skipped because a tool is missing.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its user")]
+
+mod bench;
+mod check;
+mod conformance;
+mod npm;
+mod postgres;
+mod steps;
+mod test;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+usage: cargo xtask <command>
+
+  check                 the quick loop: tidy, formatting, clippy, tests on SQLite
+  test                  everything: check, tests on PostgreSQL, doc tests, conformance
+  tidy                  the rules of the code base that no other tool knows
+  conformance [args…]   the official client against the release binary; args go to the runner
+  bench [options]       throughput compared with a bare server and with upstream on Node
+      --pairs N               rounds of measurements, 7 by default
+      --seconds S             length of each measurement, 3 by default
+      --database NAME         sqlite, postgres or both, which is the default
+      --only WORKLOAD         get-session, sign-in or mixed
+      --no-node               leave upstream out
+      --no-narthex            leave Narthex out: checks the yardsticks themselves
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((command, rest)) = arguments.split_first() else {
+        print!("{HELP}");
+        return ExitCode::from(2);
+    };
+    let outcome = match (command.as_str(), rest) {
+        ("check", []) => check::run(),
+        ("test", []) => test::run(),
+        ("tidy", []) => tidy::run(),
+        ("conformance", _) => conformance::run(rest),
+        ("bench", _) => match bench::Options::parse(rest) {
+            Ok(options) => bench::run(&options),
+            Err(problem) => {
+                eprintln!("{problem}\n\n{HELP}");
+                return ExitCode::from(2);
+            }
+        },
+        ("help" | "--help" | "-h", _) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("unknown command: {}\n\n{HELP}", arguments.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! `cargo xtask test`: everything the build server runs, on a private PostgreSQL too.
+
+use crate::{
+    check, conformance, npm,
+    postgres::{self, Postgres, Purpose},
+    steps::Steps,
+    tools::{self, Outcome, cargo, run as run_command},
+};
+
+/// Runs everything and reports each step.
+pub(crate) fn run() -> Outcome {
+    let mut steps = Steps::default();
+    steps.run("tools", || tools::provide(&[postgres::NEED, tools::STRACE, tools::FAKETIME]));
+    check::add(&mut steps);
+    let postgres = steps.run("PostgreSQL", || Postgres::start(Purpose::Tests));
+    let postgres = || postgres.as_ref().ok_or_else(|| "PostgreSQL did not start".to_owned());
+
+    steps.run("tests on PostgreSQL", || {
+        run_command(check::rust_tests().env("TEST_DATABASE", postgres()?.url("postgres")))
+    });
+    steps.run("doc tests", || run_command(&mut cargo(["test", "--workspace", "--doc"])));
+    let binary = steps.run("release binary", conformance::release_binary);
+    let packages = steps.run("npm packages", || npm::install(&conformance::folder()));
+    let packages = || packages.ok_or_else(|| "the npm packages are not installed".to_owned());
+    steps.run("conformance", || {
+        packages()?;
+        let binary = binary.as_ref().ok_or_else(|| "the release binary was not built".to_owned())?;
+        conformance::scenarios(binary, postgres()?, &[])
+    });
+    steps.run("TypeScript types", || {
+        packages()?;
+        run_command(&mut npm::command(&conformance::folder(), ["run", "typecheck"]))
+    });
+    steps.finish()
+}
