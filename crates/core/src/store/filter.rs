@@ -86,11 +86,22 @@ pub(crate) enum Operator {
     GreaterOrEqual,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) enum Node {
     Compare { column: &'static str, operator: Operator, value: Value },
     All(Vec<Node>),
     Any(Vec<Node>),
+}
+
+// What is compared with stays out: sessions are looked for by their token.
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Compare { column, operator, .. } => write!(f, "{column} {operator:?}"),
+            Self::All(nodes) => f.debug_tuple("All").field(nodes).finish(),
+            Self::Any(nodes) => f.debug_tuple("Any").field(nodes).finish(),
+        }
+    }
 }
 
 /// A condition on the rows of `M`.

@@ -6,7 +6,7 @@ use narthex::{
     crypto::signed::Signer,
     http::Reply,
     model::{Account, Session, User, Verification},
-    store::{Filter, Tx},
+    store::{Filter, Tx, Value, Write, Writing},
 };
 use narthex_testkit::{SECRET, TestApp};
 use std::time::Duration;
@@ -47,6 +47,15 @@ async fn no_record_shows_a_secret_when_it_is_formatted() {
         .await;
     let verification: Verification = verification.expect("issued");
     assert!(!format!("{verification:?}").contains("value-secret"), "{verification:?}");
+}
+
+#[test]
+fn no_filter_or_write_shows_a_value_when_it_is_formatted() {
+    let filter = Session::TOKEN.eq("token-secret").and(Session::USER_ID.eq("a-user"));
+    assert_eq!(format!("{filter:?}"), "All([token Equal, userId Equal])");
+    let record = [("password".to_owned(), Value::from("hash-secret"))].into_iter().collect();
+    let write = Write { table: "account", kind: Writing::Create, record };
+    assert_eq!(format!("{write:?}"), r#"Write { table: "account", kind: Create, record: {"password"} }"#);
 }
 
 #[tokio::test]
