@@ -241,7 +241,8 @@ impl Ctx {
                 return Err(error);
             }
             Err(elapsed) => {
-                tx.rollback().await;
+                // Dropped, for a rollback would wait for the statement that is under way.
+                drop(tx);
                 return Err(Error::busy(elapsed));
             }
         };

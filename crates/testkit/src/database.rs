@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tempfile::TempDir;
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, NoTls};
 
 /// Which database this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Database {
 #[derive(Debug)]
 enum Place {
     Sqlite { path: PathBuf, _folder: TempDir },
-    Postgres { server: String, schema: String },
+    Postgres { server: String, schema: String, client: tokio::sync::Mutex<Option<Client>> },
 }
 
 impl Database {
@@ -54,10 +54,13 @@ impl Database {
 
     async fn postgres(server: String) -> Self {
         let schema = format!("t_{:016x}", RandomState::new().build_hasher().finish());
-        run(&server, &format!("create schema \"{schema}\"")).await;
+        let creating = format!("create schema \"{schema}\"");
+        connected(&server).await.batch_execute(&creating).await.expect("the schema is new");
         let separator = if server.contains('?') { '&' } else { '?' };
-        let url = format!("{server}{separator}options=-c%20search_path%3D{schema}");
-        Self { place: Place::Postgres { server, schema }, url }
+        let url = format!(
+            "{server}{separator}options=-c%20search_path%3D{schema}%20-c%20synchronous_commit%3Doff&application_name={schema}"
+        );
+        Self { place: Place::Postgres { server, schema, client: tokio::sync::Mutex::default() }, url }
     }
 
     /// What `Store::open` takes.
@@ -90,7 +93,42 @@ impl Database {
                     .execute_batch(statements)
                     .unwrap_or_else(|error| panic!("{error} in {statements}"));
             }
-            Place::Postgres { .. } => run(&self.url, statements).await,
+            Place::Postgres { client, .. } => {
+                let mut client = client.lock().await;
+                let outcome = self.connected(&mut client).await.batch_execute(statements).await;
+                outcome.unwrap_or_else(|error| panic!("{error:?} in {statements}"));
+            }
+        }
+    }
+
+    /// The connection of the other program, made when it is first needed.
+    async fn connected<'a>(&self, slot: &'a mut Option<Client>) -> &'a Client {
+        if slot.as_ref().is_none_or(Client::is_closed) {
+            *slot = Some(connected(&self.url).await);
+        }
+        slot.as_ref().expect("it was just made")
+    }
+
+    /// Runs statements in a transaction of another program, which keeps its locks until [`Held::release`].
+    pub async fn hold(&self, statements: &str) -> Held {
+        match &self.place {
+            Place::Sqlite { path, .. } => {
+                let connection = connect(path);
+                connection.execute_batch("begin immediate").expect("nobody writes");
+                connection
+                    .execute_batch(statements)
+                    .unwrap_or_else(|error| panic!("{error} in {statements}"));
+                Held(Holder::Sqlite(connection))
+            }
+            Place::Postgres { .. } => {
+                let client = connected(&self.url).await;
+                client.batch_execute("begin").await.expect("a transaction");
+                client
+                    .batch_execute(statements)
+                    .await
+                    .unwrap_or_else(|error| panic!("{error:?} in {statements}"));
+                Held(Holder::Postgres(client))
+            }
         }
     }
 
@@ -98,7 +136,10 @@ impl Database {
     pub async fn rows(&self, name: &str, table: Option<&ResolvedTable>) -> Vec<Value> {
         let mut rows = match &self.place {
             Place::Sqlite { path, .. } => sqlite_rows(path, name),
-            Place::Postgres { .. } => postgres_rows(&self.url, name).await,
+            Place::Postgres { client, .. } => {
+                let mut client = client.lock().await;
+                postgres_rows(self.connected(&mut client).await, name).await
+            }
         };
         for row in &mut rows {
             for (column, value) in row.iter_mut() {
@@ -112,16 +153,36 @@ impl Database {
     }
 }
 
+/// A transaction of another program. Dropping it undoes it.
+pub struct Held(Holder);
+
+enum Holder {
+    Sqlite(rusqlite::Connection),
+    Postgres(Client),
+}
+
+impl Held {
+    /// Commits.
+    pub async fn release(self) {
+        match self.0 {
+            Holder::Sqlite(connection) => connection.execute_batch("commit").expect("it commits"),
+            Holder::Postgres(client) => client.batch_execute("commit").await.expect("it commits"),
+        }
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
-        let Place::Postgres { server, schema } = &self.place else { return };
+        let Place::Postgres { server, schema, .. } = &self.place else { return };
         let (server, schema) = (server.clone(), schema.clone());
         // A thread of its own: a test's runtime cannot wait for itself.
         let cleaning = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                let statement = format!("set lock_timeout = '5s'; drop schema \"{schema}\" cascade");
+                // The test's own connections may hold locks, and its runtime, which waits for us, cannot close them.
+                let end = format!("select pg_terminate_backend(pid) from pg_stat_activity where application_name = '{schema}'");
+                let statement = format!("{end}; set lock_timeout = '5s'; drop schema \"{schema}\" cascade");
                 let Ok((client, connection)) = tokio_postgres::connect(&server, NoTls).await else { return };
                 tokio::select! {
                     // Best effort: what is left behind disturbs nobody.
@@ -149,12 +210,11 @@ fn connect(path: &Path) -> rusqlite::Connection {
     connection
 }
 
-async fn run(url: &str, statements: &str) {
+#[expect(clippy::disallowed_methods, reason = "the driver's connection has to be polled by someone")]
+async fn connected(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("PostgreSQL answers");
-    tokio::select! {
-        outcome = client.batch_execute(statements) => outcome.unwrap_or_else(|error| panic!("{error:?} in {statements}")),
-        outcome = connection => panic!("the connection ended: {outcome:?}"),
-    }
+    tokio::spawn(connection);
+    client
 }
 
 fn sqlite_rows(path: &Path, name: &str) -> Vec<Map<String, Value>> {
@@ -177,13 +237,9 @@ fn sqlite_rows(path: &Path, name: &str) -> Vec<Map<String, Value>> {
     rows.expect("the table can be read").map(|row| row.expect("a row")).collect()
 }
 
-async fn postgres_rows(url: &str, name: &str) -> Vec<Map<String, Value>> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("PostgreSQL answers");
+async fn postgres_rows(client: &Client, name: &str) -> Vec<Map<String, Value>> {
     let query = format!("select row_to_json(t)::text from \"{name}\" t");
-    let rows = tokio::select! {
-        rows = client.query(&query, &[]) => rows.expect("the table exists"),
-        outcome = connection => panic!("the connection ended: {outcome:?}"),
-    };
+    let rows = client.query(&query, &[]).await.expect("the table exists");
     rows.iter().map(|row| serde_json::from_str(row.get(0)).expect("JSON")).collect()
 }
 

@@ -20,7 +20,7 @@ mod world;
 pub use self::{
     app::{Builder, Rows, SECRET, TestApp},
     browser::{Browser, Call},
-    database::{Database, Dialect},
+    database::{Database, Dialect, Held},
     exchange::Exchange,
     redact::Redactor,
     world::{FixedClock, Inbox, Letter, ScriptedFetch, SeededEntropy},

@@ -117,14 +117,19 @@ pub(super) async fn postgres(
             existing.filled.insert(table.name.to_owned());
         }
     }
-    let statements = plan(schema, &existing, Dialect::Postgres)?;
-    if apply {
-        for statement in &statements {
-            transaction.batch_execute(statement).await?;
+    let statements = match plan(schema, &existing, Dialect::Postgres) {
+        Ok(statements) if apply => statements,
+        // Now, and not when the connection is next used: until then the tables would stay locked.
+        refused_or_asked => {
+            transaction.rollback().await?;
+            return refused_or_asked.map(|statements| Migration { applied: false, statements });
         }
-        transaction.commit().await?;
+    };
+    for statement in &statements {
+        transaction.batch_execute(statement).await?;
     }
-    Ok(Migration { applied: apply && !statements.is_empty(), statements })
+    transaction.commit().await?;
+    Ok(Migration { applied: !statements.is_empty(), statements })
 }
 
 impl Existing {

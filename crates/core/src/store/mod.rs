@@ -223,7 +223,7 @@ impl Store {
     async fn autocommit(&self) -> Result<Tx> {
         let connection = match &self.backend {
             Backend::Sqlite(database) => tx::Connection::Sqlite(database.begin().await?),
-            Backend::Postgres(database) => tx::Connection::Shared(database.clone()),
+            Backend::Postgres(database) => tx::Connection::Single(database.clone()),
         };
         Ok(Tx::new(connection, self.clone()))
     }

@@ -27,7 +27,7 @@ pub(super) enum Connection {
     Sqlite(sqlite_writer::Turn),
     Postgres(Box<postgres::Transaction>),
     /// PostgreSQL commits a single statement by itself.
-    Shared(postgres::Database),
+    Single(postgres::Database),
 }
 
 /// A record about to be written.
@@ -124,7 +124,7 @@ impl Tx {
                 sqlite::read_all(turn.connection()?, &statement, &table.kinds().collect::<Vec<_>>())?
             }
             Connection::Postgres(transaction) => transaction.rows(&statement).await?,
-            Connection::Shared(database) => database.scan(&statement).await?,
+            Connection::Single(database) => database.scan(&statement).await?,
         };
         rows.into_iter().map(|row| model::read(&table, row)).collect()
     }
@@ -187,7 +187,7 @@ impl Tx {
         match self.connection {
             Connection::Sqlite(turn) => turn.commit().await?,
             Connection::Postgres(transaction) => transaction.commit().await?,
-            Connection::Shared(database) => database.count_commit(),
+            Connection::Single(database) => database.count_commit(),
         }
         Ok(self.effects)
     }
@@ -195,7 +195,7 @@ impl Tx {
     pub(crate) async fn rollback(self) {
         match self.connection {
             // Its drop is the rollback.
-            Connection::Sqlite(_) | Connection::Shared(_) => {}
+            Connection::Sqlite(_) | Connection::Single(_) => {}
             Connection::Postgres(transaction) => transaction.rollback().await,
         }
     }
@@ -217,7 +217,7 @@ impl Tx {
         match &mut self.connection {
             Connection::Sqlite(turn) => sqlite::read_one(turn.connection()?, &statement, kinds),
             Connection::Postgres(transaction) => Ok(transaction.rows(&statement).await?.into_iter().next()),
-            Connection::Shared(database) => database.write_one(&statement).await,
+            Connection::Single(database) => database.write_one(&statement).await,
         }
     }
 
@@ -226,7 +226,7 @@ impl Tx {
         match &mut self.connection {
             Connection::Sqlite(turn) => sqlite::execute(turn.connection()?, &statement),
             Connection::Postgres(transaction) => transaction.execute(&statement).await,
-            Connection::Shared(database) => database.execute(&statement).await,
+            Connection::Single(database) => database.execute(&statement).await,
         }
     }
 }

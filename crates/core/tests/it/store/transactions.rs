@@ -5,6 +5,7 @@ use narthex::{
     Code, Error, Result,
     store::{Filter, Order, Select, StoreError, Tx},
 };
+use narthex_testkit::Dialect;
 use std::time::Duration;
 
 #[tokio::test]
@@ -47,6 +48,62 @@ async fn what_takes_longer_than_a_second_is_undone_with_503() {
     assert_eq!(slow.map_err(|error| error.status().as_u16()), Err(503));
     app.store().insert(&Ticket::named("next", 1)).await.expect("nobody holds the lock");
     assert_eq!(names(&app).await, ["next"]);
+}
+
+/// A statement that waits for another program's lock is no reason to wait longer.
+#[tokio::test]
+async fn a_transaction_that_waits_for_a_lock_is_given_up_after_a_second() {
+    let app = app().await;
+    if app.database().dialect() == Dialect::Sqlite {
+        return;
+    }
+    app.store().insert(&Ticket::named("a", 1)).await.expect("it is free");
+    let other = app.database().hold("update ticket set uses = 5").await;
+    // The lock is released only after the answer: whoever waited for it would wait for ever.
+    let waiting: Result<u64> = app
+        .inside(|cx| {
+            Box::pin(cx.transact(async |tx: &mut Tx| {
+                Ok(tx.update(Ticket::NAME.eq("a"), Ticket::USES.set(9)).await?)
+            }))
+        })
+        .await;
+    assert_eq!(waiting.map_err(|error| error.status().as_u16()), Err(503));
+    other.release().await;
+    // Nobody is left behind in the database who would still write once the lock is free.
+    app.store()
+        .add(Ticket::NAME.eq("a"), Ticket::USES, 1)
+        .await
+        .expect("the row is free")
+        .expect("it is there");
+    assert_eq!(
+        app.store().find(Ticket::NAME.eq("a")).await.expect("a row").map(|ticket| ticket.uses),
+        Some(6)
+    );
+}
+
+/// One statement that waits is one caller who waits.
+#[tokio::test]
+async fn a_write_that_waits_for_a_lock_holds_up_no_reader() {
+    let app = app().await;
+    app.store().insert(&Ticket::named("a", 1)).await.expect("it is free");
+    let other = app.database().hold("update ticket set uses = 5").await;
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let store = app.store().clone();
+            tokio::task::spawn(async move { store.add(Ticket::NAME.eq("a"), Ticket::USES, 1).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for _ in 0..4 {
+        let reading = tokio::time::timeout(Duration::from_secs(1), app.store().find(Ticket::ID.eq("a")));
+        let ticket = reading.await.expect("a reader does not wait").expect("a row");
+        assert_eq!(ticket.map(|ticket| ticket.uses), Some(1));
+    }
+    other.release().await;
+    for writer in writers {
+        writer.await.expect("an end").expect("its turn came").expect("the row is there");
+    }
+    assert_eq!(app.store().find(Ticket::ID.eq("a")).await.expect("a row").map(|ticket| ticket.uses), Some(9));
 }
 
 #[tokio::test]
