@@ -271,3 +271,90 @@ impl fmt::Debug for Rows {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use narthex::{Entropy as _, Mail, Mailer as _};
+    use serde_json::json;
+    use std::collections::HashSet;
+
+    async fn broken() -> TestApp {
+        let app = TestApp::new().await;
+        app.database().execute("alter table account rename to gone").await;
+        app
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "unexpected server errors")]
+    async fn a_server_error_that_nobody_expects_fails_the_test() {
+        let app = broken().await;
+        let _ = app.browser().post("/sign-in/email", json!({ "email": "a@b.co", "password": "x" })).await;
+    }
+
+    #[tokio::test]
+    async fn a_server_error_that_is_expected_does_not() {
+        let app = broken().await;
+        let call = app.browser().post("/sign-in/email", json!({ "email": "a@b.co", "password": "x" }));
+        let _ = call.await.expecting(500);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "unread mail: [\n    \"welcome ada@example.com\",\n]")]
+    async fn mail_that_nobody_reads_fails_the_test() {
+        let app = TestApp::new().await;
+        app.inbox().send(Mail::new("welcome", "ada@example.com")).await.expect("an inbox takes everything");
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "requests that were not made")]
+    async fn an_answer_that_nobody_asks_for_fails_the_test() {
+        let app = TestApp::new().await;
+        app.fetch().answer("GET https://example.com/", http::Response::new(Bytes::new()));
+    }
+
+    #[tokio::test]
+    async fn other_servers_answer_what_is_written_down_and_nothing_else() {
+        let app = TestApp::new().await;
+        app.fetch().answer("GET https://example.com/keys", http::Response::new(Bytes::from("{}")));
+        let ask = |url: &'static str| {
+            app.inside(move |cx| {
+                Box::pin(
+                    async move { cx.fetch(Request::get(url).body(Bytes::new()).expect("a request")).await },
+                )
+            })
+        };
+        assert_eq!(ask("https://example.com/keys").await.expect("it is written down").body(), "{}");
+        assert!(ask("https://example.com/keys").await.is_err());
+        assert_eq!(app.fetch().seen().len(), 2);
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_bytes_and_none_twice() {
+        let draw = |seed| {
+            let (entropy, mut bytes) = (SeededEntropy::new(seed), vec![0; 80_000]);
+            entropy.fill(&mut bytes);
+            bytes
+        };
+        assert_eq!(draw(1), draw(1));
+        let (one, two) = (draw(1), draw(2));
+        let distinct: HashSet<_> = one.chunks(8).chain(two.chunks(8)).collect();
+        assert_eq!(distinct.len(), 20_000);
+    }
+
+    #[tokio::test]
+    async fn both_databases_show_a_row_in_the_same_form() {
+        let app = TestApp::new().await;
+        let _ = app
+            .browser()
+            .post(
+                "/sign-up/email",
+                json!({ "name": "Ada", "email": "ada@example.com", "password": "correct horse" }),
+            )
+            .await;
+        assert_eq!(
+            app.rows("user").await.to_string(),
+            r#"{"id":"[id]","name":"Ada","email":"ada@example.com","emailVerified":false,"image":null,"createdAt":"[now]","updatedAt":"[now]"}"#
+        );
+    }
+}

@@ -124,3 +124,60 @@ fn percent_decoded(text: &str) -> String {
         .next()
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const SECRET: &str = "a-secret";
+    const ID: &str = "abcdefghijklmnopqrstuvwxyz012345";
+
+    fn redacted(value: &Value) -> String {
+        Redactor::new(Time::from_millis(86_400_000), SECRET).text(&value.to_string())
+    }
+
+    #[test]
+    fn what_has_the_right_shape_is_replaced() {
+        let value = json!({ "id": ID, "userId": ID, "token": ID, "at": "1970-01-02T00:00:00.000Z", "before": "1970-01-01T22:59:59.500Z", "after": "1970-01-09T00:00:00.000Z" });
+        assert_eq!(
+            redacted(&value),
+            r#"{"id":"[id]","userId":"[id]","token":"[token]","at":"[now]","before":"[now-1h500ms]","after":"[now+7d]"}"#
+        );
+        assert_eq!(
+            redacted(&json!({ "password": "0".repeat(32) + ":" + &"0".repeat(128) })),
+            r#"{"password":"[scrypt]"}"#
+        );
+    }
+
+    #[test]
+    fn what_has_not_stays_and_shows() {
+        for value in [
+            json!({ "id": &ID[1..] }),
+            json!({ "id": ID.replace('a', "-") }),
+            json!({ "token": "short" }),
+            json!({ "name": ID }),
+            json!({ "at": "1970-01-02T00:00:00Z" }),
+            json!({ "at": "1970-01-02 00:00:00.000" }),
+            json!({ "password": "plain" }),
+            json!({ "password": "$2b$04$short" }),
+        ] {
+            assert_eq!(redacted(&value), value.to_string());
+        }
+        let spaced = r#"{"id": "abcdefghijklmnopqrstuvwxyz012345"}"#;
+        assert_eq!(Redactor::new(Time::from_millis(0), SECRET).text(spaced), spaced);
+    }
+
+    #[test]
+    fn a_cookie_is_replaced_only_if_we_have_signed_it() {
+        let redactor = Redactor::new(Time::from_millis(0), SECRET);
+        let cookie = |secret: &str, value: &str| {
+            let signed = Signer::new(secret).sign(value);
+            format!("name={}; Path=/", signed.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D"))
+        };
+        assert_eq!(redactor.header("set-cookie", &cookie(SECRET, ID)), "name=[signed token]; Path=/");
+        assert_eq!(redactor.header("set-cookie", &cookie(SECRET, "true")), "name=[signed true]; Path=/");
+        let foreign = cookie("another-secret", ID);
+        assert_eq!(redactor.header("set-cookie", &foreign), foreign);
+    }
+}
