@@ -39,7 +39,7 @@ pub use self::{
     context::{Client, Ctx, Method, SignIn, SignedIn},
     endpoints::session::Session,
     env::{BoxFuture, Clock, Entropy, Env, Fetch, Mail, Mailer, Timer},
-    error::{BoxError, Code, Error, Result},
+    error::{BoxError, Code, Error, Result, chain},
     plugin::{
         AsyncFn2, AsyncFn3, AsyncFn4, AsyncFn5, Description, Endpoint, Event, Handler, Manifest, Plugin,
         Rate, Setup, With,

@@ -10,7 +10,7 @@ use axum::{
     routing::get,
     serve::ListenerExt as _,
 };
-use narthex::{Auth, Store, store::StoreError};
+use narthex::{Auth, Store, chain, store::StoreError};
 use std::{io::Write as _, net::SocketAddr, time::Duration};
 use tokio::{net::TcpListener, signal};
 
@@ -138,10 +138,4 @@ fn shown(url: &str) -> String {
         // Wherever its password is, if it has one.
         Err(_) => url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, rest)| format!("***@{rest}")),
     }
-}
-
-/// An error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
