@@ -93,7 +93,7 @@ macro_rules! model {
         pub struct $model:ident in $table:literal {
             $(
                 $(#[$field_meta:meta])*
-                $([$hidden:ident])? $column:ident $field:ident : $type:ty = $kind:ident ( $wire:literal ) $(. $modifier:ident ( $($argument:tt)* ))*;
+                $([$mark:ident])? $column:ident $field:ident : $type:ty = $kind:ident ( $wire:literal ) $(. $modifier:ident ( $($argument:tt)* ))*;
             )*
         }
     ) => {
@@ -120,7 +120,7 @@ macro_rules! model {
 
             fn table() -> $crate::store::Table {
                 $crate::store::Table::new($table)
-                    $( .field($crate::model!(@field [$($hidden)?]
+                    $( .field($crate::model!(@field [$($mark)?]
                         $crate::store::Field::$kind($wire) $(. $modifier ( $($argument)* ))*)) )*
             }
 
@@ -149,7 +149,7 @@ macro_rules! model {
 
         impl $crate::input::Described for $model {
             fn describe() -> $crate::input::Schema {
-                let members = [$( $crate::model!(@name [$($hidden)?] $wire), )*];
+                let members = [$( $crate::model!(@name [$($mark)?] $wire), )*];
                 $crate::store::describe_model::<Self>(stringify!($model), &members)
             }
         }
@@ -159,7 +159,7 @@ macro_rules! model {
             fn fmt(&self, formatter: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 let mut record = formatter.debug_struct(stringify!($model));
                 record.field("id", &self.id);
-                $( $crate::model!(@debug [$($hidden)?] record, self, $field); )*
+                $( $crate::model!(@debug [$($mark)?] record, self, $field); )*
                 record.field("extra", &self.extra).finish_non_exhaustive()
             }
         }
@@ -172,7 +172,7 @@ macro_rules! model {
             ) -> ::core::result::Result<S::Ok, S::Error> {
                 use $crate::input::private::SerializeMap as _;
                 let mut map = serializer.serialize_map(None)?;
-                $( $crate::model!(@entry [$($hidden)?] map, self, $field, $wire); )*
+                $( $crate::model!(@entry [$($mark)?] map, self, $field, $wire); )*
                 for (name, value) in self.extra.iter() {
                     map.serialize_entry(name, value)?;
                 }
