@@ -24,6 +24,33 @@ async fn of_64_takers_one_wins() {
     assert_eq!(winners, 1);
 }
 
+/// What every link, code and challenge stands on.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_64_who_redeem_a_verification_one_gets_it_and_an_expired_one_nobody() {
+    let app = TestApp::new().await;
+    let issue = |lifetime| {
+        app.inside(move |cx| {
+            Box::pin(cx.transact(async move |tx: &mut Tx| {
+                tx.verifications().issue("reset-password:a", "a-user", lifetime).await.map(drop)
+            }))
+        })
+    };
+    let redeem = || {
+        app.inside(|cx| {
+            Box::pin(cx.transact(async |tx: &mut Tx| tx.verifications().consume("reset-password:a").await))
+        })
+    };
+    issue(Duration::from_mins(1)).await.expect("it is issued");
+    let redeemed = futures_util::future::join_all((0..64).map(|_| redeem())).await;
+    let values: Vec<_> = redeemed.into_iter().filter_map(|outcome| outcome.expect("an answer")).collect();
+    assert_eq!(values.iter().map(|verification| verification.value.as_str()).collect::<Vec<_>>(), ["a-user"]);
+
+    issue(Duration::from_mins(1)).await.expect("it is issued");
+    app.advance(Duration::from_mins(2));
+    assert!(redeem().await.expect("an answer").is_none(), "it has ended");
+    assert!(app.database().rows("verification", None).await.is_empty(), "and is gone");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guarded_counter_never_goes_below_its_guard() {
     let app = app().await;
