@@ -37,7 +37,7 @@ pub use self::{
         SessionOptions,
     },
     context::{Client, Ctx, Method, SignIn, SignedIn},
-    endpoints::session::Session,
+    endpoints::session::{FreshSession, SensitiveSession, Session},
     env::{BoxFuture, Clock, Entropy, Env, Fetch, Mail, Mailer, Timer},
     error::{BoxError, Code, Error, Result, chain},
     plugin::{
@@ -52,8 +52,8 @@ pub use self::{
 /// What a plugin's file needs.
 pub mod prelude {
     pub use crate::{
-        Code, Ctx, Error, Event, Mail, Method, Plugin, Rate, Result, Secret, Session, Setup, SignIn,
-        SignedIn, Time,
+        Code, Ctx, Error, Event, FreshSession, Mail, Method, Plugin, Rate, Result, Secret, SensitiveSession,
+        Session, Setup, SignIn, SignedIn, Time,
         http::{Body, FormBody, FormCsrf, Json, Query, Reply},
         input,
         input::{Email, NonEmptyPassword, Nullable, Password, Record, Text},

@@ -4,7 +4,14 @@
 //!
 //! Upstream: `api/routes/session.ts`.
 
-use crate::{auth::Engine, http::Extract, http::cookies, input::CoercedBoolean, model, prelude::*};
+use crate::{
+    auth::Engine,
+    http::Extract,
+    http::cookies,
+    input::{CoercedBoolean, Input as _, from_query},
+    model,
+    prelude::*,
+};
 use ::http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{CACHE_CONTROL, PRAGMA},
@@ -49,7 +56,7 @@ impl GetSession {
     /// `GET /get-session`
     async fn get(&self, cx: &mut Ctx, Query(query): Query<GetSessionQuery>) -> Result<Json<Option<Current>>> {
         no_store(cx);
-        current(cx, &query).await.map(Json)
+        current(cx, &query, false).await.map(Json)
     }
 
     /// `POST /get-session`
@@ -65,7 +72,7 @@ impl GetSession {
                 Code::METHOD_NOT_ALLOWED_DEFER_SESSION_REQUIRED,
             ));
         }
-        current(cx, &query).await.map(Json)
+        current(cx, &query, true).await.map(Json)
     }
 }
 
@@ -74,13 +81,14 @@ fn no_store(cx: &mut Ctx) {
     cx.set_header(PRAGMA, HeaderValue::from_static("no-cache"));
 }
 
-async fn current(cx: &mut Ctx, query: &GetSessionQuery) -> Result<Option<Current>> {
+/// `is_post` renews a session where renewal is deferred.
+async fn current(cx: &mut Ctx, query: &GetSessionQuery, is_post: bool) -> Result<Option<Current>> {
     let engine = Arc::clone(&cx.engine);
     let token = cx.signed_cookie(&engine.cookies.session_token);
     cx.forget_leftover_cache();
     let Some(token) = token else { return Ok(None) };
     let options = &engine.resolved.config.session;
-    let may_write = !options.defer_session_refresh || cx.method() == ::http::Method::POST;
+    let may_write = !options.defer_session_refresh || is_post;
     let now = cx.now();
 
     let found = cx.sessions().by_token(&token).await?;
@@ -126,13 +134,46 @@ fn is_set(flag: Option<CoercedBoolean>) -> bool {
 #[derive(Debug, Clone, Serialize)]
 pub struct Session(pub SignedIn);
 
+/// Guard: as [`Session`], but asks the database also where a cookie remembers the session: for what must not be done
+/// with a session that was ended a minute ago.
+#[derive(Debug, Clone)]
+pub struct SensitiveSession(pub SignedIn);
+
+/// Guard: as [`Session`], and they signed in not long ago.
+#[derive(Debug, Clone)]
+pub struct FreshSession(pub SignedIn);
+
 impl Extract for Session {
     async fn extract(cx: &mut Ctx) -> Result<Self> {
-        let query = GetSessionQuery { disable_cookie_cache: None, disable_refresh: None };
-        match current(cx, &query).await? {
-            Some(Current { session, user, .. }) => Ok(Self(SignedIn { session, user })),
-            None => Err(Error::unauthorized(Code::UNAUTHORIZED)),
-        }
+        signed_in(cx, None).await.map(Self)
+    }
+}
+
+impl Extract for SensitiveSession {
+    async fn extract(cx: &mut Ctx) -> Result<Self> {
+        signed_in(cx, Some(CoercedBoolean(true))).await.map(Self)
+    }
+}
+
+impl Extract for FreshSession {
+    async fn extract(cx: &mut Ctx) -> Result<Self> {
+        let Session(signed_in) = Session::extract(cx).await?;
+        let fresh_age = cx.config().session.fresh_age;
+        let is_fresh =
+            cx.now() < signed_in.session.created_at + Duration::from_secs(fresh_age.into()) || fresh_age == 0;
+        if is_fresh { Ok(Self(signed_in)) } else { Err(Error::forbidden(Code::SESSION_NOT_FRESH)) }
+    }
+}
+
+/// Upstream reads the query of whatever endpoint is asked for as if it were `/get-session`'s (kept).
+async fn signed_in(cx: &mut Ctx, disable_cookie_cache: Option<CoercedBoolean>) -> Result<SignedIn> {
+    let asked = GetSessionQuery::from_value(Some(from_query(cx.query_text()).into()));
+    let mut query = asked.unwrap_or(GetSessionQuery { disable_cookie_cache: None, disable_refresh: None });
+    query.disable_cookie_cache = disable_cookie_cache.or(query.disable_cookie_cache);
+    match current(cx, &query, false).await {
+        Ok(Some(Current { session, user, .. })) => Ok(SignedIn { session, user }),
+        Err(error) if error.status().is_server_error() => Err(error),
+        Ok(None) | Err(_) => Err(Error::unauthorized(Code::UNAUTHORIZED)),
     }
 }
 

@@ -1,0 +1,41 @@
+use serde::Deserialize;
+
+/// `[advanced]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Advanced {
+    /// `__Secure-` cookies, whatever the base URL's scheme.
+    pub use_secure_cookies: Option<bool>,
+    /// What cookie names begin with; `better-auth` when absent.
+    pub cookie_prefix: Option<String>,
+    /// Do not check where requests with cookies come from.
+    #[serde(rename = "disable-csrf-check")]
+    pub disable_csrf_check: Option<bool>,
+    /// Do not check origins and redirect targets, everywhere or below these paths.
+    pub disable_origin_check: Option<OriginCheck>,
+    /// Addresses or networks whose forwarding headers count; the loopback ones when absent.
+    pub trusted_proxies: Option<Vec<String>>,
+}
+
+/// Where origin checks are off.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum OriginCheck {
+    /// Everywhere, or nowhere.
+    Everywhere(bool),
+    /// Below these paths.
+    Paths(Vec<String>),
+}
+
+impl Advanced {
+    pub(super) fn check(&self, problems: &mut Vec<String>) {
+        let prefix = self.cookie_prefix.as_deref().unwrap_or("better-auth");
+        if prefix.is_empty()
+            || !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+        {
+            problems.push(format!(
+                "advanced.cookie-prefix = {prefix:?}: must be made of characters a cookie name can have"
+            ));
+        }
+    }
+}

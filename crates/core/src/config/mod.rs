@@ -1,0 +1,108 @@
+//! The configuration: one tree, upstream's option names in kebab-case, in upstream's nesting.
+//!
+//! Each section is a file with its options and a `check` that reports every mistake in it.
+
+mod advanced;
+mod database;
+mod email_and_password;
+mod password;
+mod session;
+
+pub use self::{
+    advanced::{Advanced, OriginCheck},
+    database::{DatabaseOptions, Migrate},
+    email_and_password::EmailAndPassword,
+    password::{HashName, PasswordOptions},
+    session::SessionOptions,
+};
+
+use crate::{http::TrustedOrigins, secret::Secret};
+use serde::Deserialize;
+use std::time::Duration;
+use url::Url;
+
+/// Options of an [`Auth`](crate::Auth). Every field has a default, and the documentation of each is its reference.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// Where clients reach the server: scheme, host and port. A path in it wins over `base-path`.
+    pub base_url: String,
+    /// The path below which the endpoints are.
+    pub base_path: String,
+    /// Signs cookies and encrypts what is kept encrypted. At least 32 characters.
+    pub secret: Option<Secret>,
+    /// Origins that may call us with cookies and be redirected to, besides our own. Wildcards as upstream's.
+    pub trusted_origins: Vec<String>,
+    /// Signing in with an email address and a password.
+    pub email_and_password: EmailAndPassword,
+    /// Sessions.
+    pub session: SessionOptions,
+    /// How passwords are hashed.
+    pub password: PasswordOptions,
+    /// What few need.
+    pub advanced: Advanced,
+    /// How the tables are kept up to date.
+    pub database: DatabaseOptions,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            base_url: "http://localhost:3001".to_owned(),
+            base_path: "/api/auth".to_owned(),
+            secret: None,
+            trusted_origins: Vec::new(),
+            email_and_password: EmailAndPassword::default(),
+            session: SessionOptions::default(),
+            password: PasswordOptions::default(),
+            advanced: Advanced::default(),
+            database: DatabaseOptions::default(),
+        }
+    }
+}
+
+/// The configuration as the engine uses it: checked, parsed, computed once.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) config: Config,
+    pub(crate) base_path: String,
+    pub(crate) trusted_origins: TrustedOrigins,
+    pub(crate) secret: Secret,
+    pub(crate) expires_in: Duration,
+}
+
+impl Config {
+    /// Checks everything and reports every mistake with the option and what would be right.
+    pub(crate) fn resolve(self, problems: &mut Vec<String>) -> Option<Resolved> {
+        let before = problems.len();
+        let base = Url::parse(&self.base_url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        if base.is_none() {
+            problems.push(format!(
+                "base-url = {:?}: must be http:// or https://, a host and perhaps a port",
+                self.base_url
+            ));
+        }
+        let base_path =
+            base.as_ref().map_or_else(String::new, |base| match base.path().trim_end_matches('/') {
+                "" => format!("/{}", self.base_path.trim_matches('/')),
+                path => path.to_owned(),
+            });
+        let secret = self.secret.clone().unwrap_or_default();
+        if secret.expose().chars().count() < 32 {
+            problems.push(
+                "secret: needs at least 32 characters; `openssl rand -base64 32` makes a good one".to_owned(),
+            );
+        }
+        self.email_and_password.check(problems);
+        self.session.check(problems);
+        self.password.check(problems);
+        self.advanced.check(problems);
+        if problems.len() > before {
+            return None;
+        }
+        let own = base.map(|base| base.origin().ascii_serialization());
+        let trusted_origins = TrustedOrigins::new(own.iter().chain(&self.trusted_origins));
+        let expires_in = Duration::from_secs(self.session.expires_in.into());
+        Some(Resolved { base_path, trusted_origins, secret, expires_in, config: self })
+    }
+}
