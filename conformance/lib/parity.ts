@@ -22,7 +22,7 @@ export interface Outcome {
   failure?: string;
 }
 
-type State = "identical" | "different" | "differs by decision" | "missing";
+type State = "identical" | "different" | "missing";
 
 export function endpointOf(step: NormalExchange, scenario: Scenario): string {
   const base = baseOf(scenario).pathname;
@@ -43,10 +43,10 @@ function endpoints(): Endpoint[] {
     .flatMap(([area = "", methods = "", route = ""]) => methods.split(",").map((method) => ({ area, name: `${method} ${route}` })));
 }
 
-function stateOf(relevant: Outcome[], concerns: (difference: Difference) => boolean, decided: boolean): State {
+/** `relevant` are the scenarios with an exchange that upstream decides; what a decision answers instead has a section of its own. */
+function stateOf(relevant: Outcome[], concerns: (difference: Difference) => boolean): State {
   if (relevant.length === 0) return "missing";
-  if (relevant.some((outcome) => outcome.failure !== undefined || outcome.differences.some(concerns))) return "different";
-  return decided ? "differs by decision" : "identical";
+  return relevant.some((outcome) => outcome.failure !== undefined || outcome.differences.some(concerns)) ? "different" : "identical";
 }
 
 function exchanges(outcome: Outcome, endpoint: string): NormalExchange[] {
@@ -62,9 +62,8 @@ function parityPage(outcomes: Outcome[]): string {
   const on = (database: Database) => outcomes.filter((outcome) => outcome.database === database);
   const endpointState = (endpoint: string, database: Database): State => {
     if (!CELLS[endpoint]) return "missing";
-    const relevant = on(database).filter((outcome) => exchanges(outcome, endpoint).length > 0);
-    const decided = relevant.some((outcome) => exchanges(outcome, endpoint).some((step) => step.differs));
-    return stateOf(relevant, (difference) => difference.endpoint === undefined || difference.endpoint === endpoint, decided);
+    const relevant = on(database).filter((outcome) => exchanges(outcome, endpoint).some((step) => !step.differs));
+    return stateOf(relevant, (difference) => difference.endpoint === undefined || difference.endpoint === endpoint);
   };
   // A cell is as good as the scenarios that cover it; "–" where those cannot run on a database.
   const cellState = (cell: string, database: Database): State | "–" => {
@@ -72,8 +71,7 @@ function parityPage(outcomes: Outcome[]): string {
     const relevant = covering.filter((outcome) => outcome.database === database);
     if (covering.length > 0 && relevant.length === 0) return "–";
     const endpoint = cell.split(/[#@]/)[0] ?? "";
-    const decided = relevant.some((outcome) => exchanges(outcome, endpoint).some((step) => step.differs));
-    return stateOf(relevant, (difference) => difference.endpoint === undefined || difference.endpoint === endpoint, decided);
+    return stateOf(relevant, (difference) => difference.endpoint === undefined || difference.endpoint === endpoint);
   };
   const all = endpoints();
   // A plugin may replace an endpoint under the same name; the first in the inventory is the one compared.
@@ -92,11 +90,12 @@ function parityPage(outcomes: Outcome[]): string {
     "",
     "| | SQLite | PostgreSQL |",
     "|-|-|-|",
-    ...(["identical", "different", "differs by decision"] as State[]).map((state) => `| endpoints ${state} | ${DATABASES.map((database) => inScope.filter((name) => endpointState(name, database) === state).length).join(" | ")} |`),
+    ...(["identical", "different"] as State[]).map((state) => `| endpoints ${state} | ${DATABASES.map((database) => inScope.filter((name) => endpointState(name, database) === state).length).join(" | ")} |`),
     `| endpoints missing | ${DATABASES.map((database) => all.filter((endpoint) => !implemented.includes(endpoint) || endpointState(endpoint.name, database) === "missing").length).join(" | ")} |`,
-    ...(["identical", "different", "differs by decision"] as State[]).map((state) => `| options and error codes ${state} | ${DATABASES.map((database) => count(database, state)).join(" | ")} |`),
+    ...(["identical", "different"] as State[]).map((state) => `| options and error codes ${state} | ${DATABASES.map((database) => count(database, state)).join(" | ")} |`),
     `| scenarios | ${DATABASES.map((database) => on(database).length).join(" | ")} |`,
-    `| exchanges compared | ${DATABASES.map((database) => on(database).reduce((sum, outcome) => sum + outcome.upstream.filter((step) => step.kind === "exchange").length, 0)).join(" | ")} |`,
+    `| exchanges compared with upstream | ${DATABASES.map((database) => counted(on(database), (step) => !step.differs)).join(" | ")} |`,
+    `| exchanges that differ by decision, compared with what it says | ${DATABASES.map((database) => counted(on(database), (step) => step.differs !== undefined)).join(" | ")} |`,
     "",
     "## Endpoints",
     "",
@@ -122,6 +121,10 @@ function parityPage(outcomes: Outcome[]): string {
   return `${lines.join("\n").trim()}\n`;
 }
 
+function counted(outcomes: Outcome[], which: (step: NormalExchange) => boolean): number {
+  return outcomes.flatMap(({ upstream }) => upstream).filter((step) => step.kind === "exchange" && which(step)).length;
+}
+
 function decisions(outcomes: Outcome[]): string[] {
   const found = new Map<string, Set<string>>();
   for (const { area, scenario, upstream } of outcomes) {
@@ -132,8 +135,9 @@ function decisions(outcomes: Outcome[]): string[] {
     }
   }
   if (found.size === 0) return [];
+  const intro = ["Requests that Narthex answers otherwise on purpose. Each scenario states the whole answer, and Narthex is compared with that.", ""];
   const lines = [...found].map(([decision, places]) => `- [${decision}](../decisions/${decisionPage(decision) ?? ""}): ${[...places].sort().join(", ")}`);
-  return ["## Differences by decision", "", ...lines, ""];
+  return ["## Differences by decision", "", ...intro, ...lines, ""];
 }
 
 /** The file that holds a decision, found by its name without number. */
