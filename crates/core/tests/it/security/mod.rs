@@ -1,5 +1,6 @@
 //! What must not be possible, one file for each kind of attack.
 
+mod corpora;
 mod enumeration;
 mod input;
 mod origins;
