@@ -8,6 +8,7 @@
 mod bench;
 mod check;
 mod conformance;
+mod instructions;
 mod npm;
 mod postgres;
 mod steps;
@@ -21,9 +22,12 @@ const HELP: &str = "\
 usage: cargo xtask <command>
 
   check                 the quick loop: tidy, formatting, clippy, tests on SQLite
-  test                  everything: check, tests on PostgreSQL, doc tests, conformance
+  test                  everything: check, tests on PostgreSQL, doc tests, conformance,
+                        instruction counts
   tidy                  the rules of the code base that no other tool knows
   conformance [args…]   the official client against the release binary; args go to the runner
+  instructions          what a request costs in instructions, compared with the baseline
+      --accept                makes what is counted the baseline
   bench [options]       throughput compared with a bare server and with upstream on Node
       --pairs N               rounds of measurements, 7 by default
       --seconds S             length of each measurement, 3 by default
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         ("test", []) => test::run(),
         ("tidy", []) => tidy::run(),
         ("conformance", _) => conformance::run(rest),
+        ("instructions", _) => instructions::run(rest),
         ("bench", _) => match bench::Options::parse(rest) {
             Ok(options) => bench::run(&options),
             Err(problem) => {

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything the build server runs, on a private PostgreSQL too.
 
 use crate::{
-    check, conformance, npm,
+    check, conformance, instructions, npm,
     postgres::{self, Postgres, Purpose},
     steps::Steps,
     tools::{self, Outcome, cargo, run as run_command},
@@ -10,7 +10,9 @@ use crate::{
 /// Runs everything and reports each step.
 pub(crate) fn run() -> Outcome {
     let mut steps = Steps::default();
-    steps.run("tools", || tools::provide(&[postgres::NEED, tools::STRACE, tools::FAKETIME]));
+    steps.run("tools", || {
+        tools::provide(&[postgres::NEED, tools::STRACE, tools::FAKETIME, instructions::VALGRIND])
+    });
     check::add(&mut steps);
     let postgres = steps.run("PostgreSQL", || Postgres::start(Purpose::Tests));
     let postgres = || postgres.as_ref().ok_or_else(|| "PostgreSQL did not start".to_owned());
@@ -20,6 +22,7 @@ pub(crate) fn run() -> Outcome {
     });
     steps.run("doc tests", || run_command(&mut cargo(["test", "--workspace", "--doc"])));
     let binary = steps.run("release binary", conformance::release_binary);
+    steps.run("instruction counts", || instructions::run(&[]));
     let packages = steps.run("npm packages", || npm::install(&conformance::folder()));
     let packages = || packages.ok_or_else(|| "the npm packages are not installed".to_owned());
     steps.run("conformance", || {
