@@ -11,6 +11,12 @@ use std::{
 };
 
 const DAY: i64 = 86_400_000;
+/// 0000-01-01T00:00:00.000Z.
+const FIRST: i64 = -719_528 * DAY;
+/// 9999-12-31T23:59:59.999Z.
+const LAST: i64 = 2_932_897 * DAY - 1;
+/// Days from -0400-03-01, where the calendar's cycle of 400 years begins, to 1970-01-01.
+const BEFORE_1970: i64 = 719_468 + 146_097;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,32 +36,32 @@ impl Time {
     /// Reads what JavaScript's `toISOString` writes, and the variants SQLite and PostgreSQL write: a space for
     /// the `T`, no or more fraction digits, a numeric offset.
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = text.as_bytes();
-        let date = bytes.get(..10)?;
-        if date.get(4) != Some(&b'-') || date.get(7) != Some(&b'-') {
+        Self::from_bytes(text.as_bytes())
+    }
+
+    /// [`Self::parse`], of what need not be text.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let Some((front, rest)) = bytes.split_first_chunk::<19>() else {
+            let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *bytes else { return None };
+            return midnight([y1, y2, y3, y4], [m1, m2], [d1, d2]).map(Self);
+        };
+        let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T' | b' ', h1, h2, b':', n1, n2, b':', s1, s2] =
+            *front
+        else {
             return None;
-        }
-        let (year, month, day) =
-            (number(date.get(..4)?)?, number(date.get(5..7)?)?, number(date.get(8..10)?)?);
-        if !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) {
-            return None;
-        }
-        let midnight = days_from_civil(year, month, day) * DAY;
-        let Some(rest) = bytes.get(10..).filter(|rest| !rest.is_empty()) else { return Some(Self(midnight)) };
-        let clock = rest.get(..9)?;
-        if !matches!(clock.first(), Some(b'T' | b' '))
-            || clock.get(3) != Some(&b':')
-            || clock.get(6) != Some(&b':')
-        {
-            return None;
-        }
-        let (hour, minute, second) =
-            (number(clock.get(1..3)?)?, number(clock.get(4..6)?)?, number(clock.get(7..9)?)?);
+        };
+        let midnight = midnight([y1, y2, y3, y4], [m1, m2], [d1, d2])?;
+        let (hour, minute, second) = (number(&[h1, h2])?, number(&[n1, n2])?, number(&[s1, s2])?);
         if hour > 23 || minute > 59 || second > 59 {
             return None;
         }
-        let (fraction, zone) = fraction(rest.get(9..)?)?;
-        let offset = offset(zone)?;
+        let (fraction, offset) = match rest {
+            [b'.', digits @ .., b'Z'] if digits.len() == 3 => (number(digits)?, 0),
+            rest => {
+                let (fraction, zone) = fraction(rest)?;
+                (fraction, offset(zone)?)
+            }
+        };
         Some(Self(midnight + ((hour * 60 + minute) * 60 + second) * 1000 + fraction - offset))
     }
 
@@ -65,25 +71,28 @@ impl Time {
         out.push_str(std::str::from_utf8(&self.iso()).unwrap_or_default());
     }
 
+    /// What no four digits can write is the first or the last that they can.
     fn iso(self) -> [u8; 24] {
-        let (days, rest) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
+        let millis = self.0.clamp(FIRST, LAST) + BEFORE_1970 * DAY;
+        let days = u32::try_from(millis / DAY).unwrap_or(0);
+        let rest = u32::try_from(millis % DAY).unwrap_or(0);
         let (year, month, day) = civil_from_days(days);
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        let mut put = |from: usize, width: usize, mut value: i64| {
-            for digit in text.iter_mut().skip(from).take(width).rev() {
-                *digit = b'0' + u8::try_from(value % 10).unwrap_or(0);
-                value /= 10;
-            }
-        };
-        put(0, 4, year.clamp(0, 9999));
-        put(5, 2, month);
-        put(8, 2, day);
-        put(11, 2, rest / 3_600_000);
-        put(14, 2, rest / 60_000 % 60);
-        put(17, 2, rest / 1000 % 60);
-        put(20, 3, rest % 1000);
-        text
+        let ([y1, y2], [y3, y4]) = (two_digits(year / 100), two_digits(year % 100));
+        let ([m1, m2], [d1, d2]) = (two_digits(month), two_digits(day));
+        let ([h1, h2], [n1, n2]) = (two_digits(rest / 3_600_000), two_digits(rest / 60_000 % 60));
+        let ([s1, s2], [_, f1], [f2, f3]) =
+            (two_digits(rest / 1000 % 60), two_digits(rest % 1000 / 100), two_digits(rest % 100));
+        [
+            y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2, b'.', f1,
+            f2, f3, b'Z',
+        ]
     }
+}
+
+/// Of a number below 100.
+fn two_digits(value: u32) -> [u8; 2] {
+    let value = u8::try_from(value).unwrap_or(0);
+    [b'0' + value / 10, b'0' + value % 10]
 }
 
 impl Add<Duration> for Time {
@@ -123,6 +132,13 @@ impl<'de> Deserialize<'de> for Time {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| D::Error::custom("not an ISO 8601 time"))
     }
+}
+
+/// The milliseconds at which a day begins.
+fn midnight(year: [u8; 4], month: [u8; 2], day: [u8; 2]) -> Option<i64> {
+    let (year, month, day) = (number(&year)?, number(&month)?, number(&day)?);
+    let is_day = (1..=12).contains(&month) && (1..=days_in_month(year, month)).contains(&day);
+    is_day.then(|| days_from_civil(year, month, day) * DAY)
 }
 
 fn number(digits: &[u8]) -> Option<i64> {
@@ -180,16 +196,16 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+/// Year, month and day, [`BEFORE_1970`] days before 1970-01-01 being day 0.
+fn civil_from_days(days: u32) -> (u32, u32, u32) {
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+    // Counted from March of the year -400.
+    (era * 400 + year_of_era + u32::from(month <= 2) - 400, month, day)
 }
 
 #[cfg(test)]
@@ -205,10 +221,21 @@ mod tests {
             (951_782_400_000, "2000-02-29T00:00:00.000Z"),
             (-1, "1969-12-31T23:59:59.999Z"),
             (4_102_444_799_999, "2099-12-31T23:59:59.999Z"),
+            (-62_167_219_200_000, "0000-01-01T00:00:00.000Z"),
+            (-62_162_035_200_001, "0000-02-29T23:59:59.999Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(Time::from_millis(millis).to_string(), text);
             assert_eq!(Time::parse(text), Some(Time::from_millis(millis)));
         }
+    }
+
+    #[test]
+    fn what_four_digits_cannot_write_is_the_nearest_that_they_can() {
+        assert_eq!(Time::from_millis(i64::MIN).to_string(), "0000-01-01T00:00:00.000Z");
+        assert_eq!(Time::from_millis(-62_167_219_200_001).to_string(), "0000-01-01T00:00:00.000Z");
+        assert_eq!(Time::from_millis(253_402_300_800_000).to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(Time::from_millis(i64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
     }
 
     #[test]
@@ -244,6 +271,17 @@ mod tests {
             "2026-11-20T24:00:00Z",
             "2026-11-20T21:09:19.Z",
             "2026-1-2",
+            "2026-11-20T",
+            "2026-11-20T21:09",
+            "2026-11-20T21:09:1",
+            "2026-11-2OT21:09:19.128Z",
+            "2026-11-20T21:09:19.12:Z",
+            "2026-11-20T21:09:19.128Z ",
+            "2026-11-20T21:60:19.128Z",
+            "2026-11-20T21:09:60.128Z",
+            "2026-00-20T21:09:19.128Z",
+            "2026-11-00T21:09:19.128Z",
+            "2026/11/20T21:09:19.128Z",
         ] {
             assert_eq!(Time::parse(text), None, "{text}");
         }

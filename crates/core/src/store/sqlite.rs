@@ -249,10 +249,10 @@ fn value(stored: ValueRef<'_>, kind: Kind) -> Result<Value> {
         (ValueRef::Integer(number), Kind::Text) => Value::Text(number.to_string()),
         (ValueRef::Integer(number), _) => Value::Integer(number),
         (ValueRef::Real(number), _) => Value::Real(number),
-        (ValueRef::Text(bytes), Kind::Time) => {
-            let text = text(bytes)?;
-            Time::parse(&text).map_or(Value::Text(text), Value::Time)
-        }
+        (ValueRef::Text(bytes), Kind::Time) => match Time::from_bytes(bytes) {
+            Some(time) => Value::Time(time),
+            None => Value::Text(text(bytes)?),
+        },
         (ValueRef::Text(bytes), Kind::Json) => {
             let text = text(bytes)?;
             serde_json::from_str(&text).map_or(Value::Text(text), Value::Json)
