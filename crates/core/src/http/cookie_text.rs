@@ -21,7 +21,7 @@ const LARGEST_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
 /// The first cookie of that name; present and empty is `Some("")`.
 pub(crate) fn find<'header>(header: &'header str, name: &str) -> Option<Cow<'header, str>> {
-    raw_pairs(header).find(|(key, _)| *key == name).map(|(_, value)| decode(value))
+    raw_pairs(header).find(|(key, _)| *key == name).map(|(_, value)| decode(raw_value(value)))
 }
 
 /// A value that may be spread over `name.0`, `name.1`, …: in the order of the numbers, whether or not all
@@ -51,14 +51,25 @@ pub(crate) fn is_for(set_cookie: &str, name: &str) -> bool {
     set_cookie.strip_prefix(name).is_some_and(|rest| rest.starts_with(['=', '.']))
 }
 
+/// Names, and values for [`raw_value`].
 fn raw_pairs(header: &str) -> impl Iterator<Item = (&str, &str)> {
-    header.split(';').filter_map(|pair| {
-        let (key, value) = pair.split_once('=')?;
-        let value = value.trim_matches(is_javascript_space);
-        // A leading quote costs the last character too, whatever it is.
-        let value = value.strip_prefix('"').map_or(value, without_last);
-        Some((key.trim_matches(is_javascript_space), value))
-    })
+    header.split(';').filter_map(|pair| pair.split_once('=').map(|(key, value)| (trim(key), value)))
+}
+
+fn raw_value(value: &str) -> &str {
+    let value = trim(value);
+    // A leading quote costs the last character too, whatever it is.
+    value.strip_prefix('"').map_or(value, without_last)
+}
+
+/// As `String.prototype.trim` does. After the space that browsers put between two cookies there is usually nothing
+/// to remove.
+fn trim(text: &str) -> &str {
+    let text = text.strip_prefix(' ').unwrap_or(text);
+    match text.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        _ => text.trim_matches(is_javascript_space),
+    }
 }
 
 fn well_formed_pairs(header: &str) -> impl Iterator<Item = (&str, &str)> {
@@ -282,7 +293,7 @@ mod tests {
             let mut pairs: Vec<(String, String)> = Vec::new();
             for (key, value) in raw_pairs(&header) {
                 if !pairs.iter().any(|(known, _)| known == key) {
-                    pairs.push((key.to_owned(), decode(value).into_owned()));
+                    pairs.push((key.to_owned(), decode(raw_value(value)).into_owned()));
                 }
             }
             assert_eq!(pairs, expected, "{header:?}");

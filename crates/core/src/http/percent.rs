@@ -29,14 +29,17 @@ pub(super) fn decode_component(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }
+    // In pieces, because in what a browser sends little is escaped.
     let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => (hex_value(bytes.next()?)? << 4) | hex_value(bytes.next()?)?,
-            other => other,
-        });
+    let mut rest = text.as_bytes();
+    while let Some(position) = rest.iter().position(|byte| *byte == b'%') {
+        let (plain, escape) = rest.split_at_checked(position)?;
+        let [_, high, low, after @ ..] = escape else { return None };
+        decoded.extend_from_slice(plain);
+        decoded.push((hex_value(*high)? << 4) | hex_value(*low)?);
+        rest = after;
     }
+    decoded.extend_from_slice(rest);
     // One check at the end finds the same errors as one per character: what was not escaped is whole
     // characters, so it cannot complete an escaped beginning.
     String::from_utf8(decoded).ok().map(Cow::Owned)
