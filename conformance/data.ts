@@ -1,93 +1,223 @@
 /**
- * A database changes hands: written by upstream it is served by Narthex, and the other way round.
+ * A database changes hands: written by one server it is served by the other, and given back.
  *
- * Old passwords and old session cookies must work on the other server, and neither may find anything to
- * migrate. Narthex hashes with upstream's scheme here; its other schemes are upstream's to refuse.
+ * Old passwords and old session cookies work on the other server, neither finds anything to migrate, and the
+ * schema stays as it is stored, byte for byte. Upstream reads Narthex's bcrypt with the lines of
+ * `docs/guides/beside-better-auth.md`, and without them answers 500, as that page says.
  */
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { createStore, dropDatabases } from "./lib/database.ts";
+import { pathToFileURL } from "node:url";
+import { hashPassword } from "better-auth/crypto";
+import { createStore, dropDatabases, type Store } from "./lib/database.ts";
+import { fromGuide } from "./lib/guide.ts";
+import { BCRYPT, ODD_PASSWORDS, SCRYPT } from "./lib/passwords.ts";
 import { options, scenario, Stage } from "./lib/scenario.ts";
-import { MissingTool, startServer, stopHosts, type Target } from "./lib/servers.ts";
+import { ONLY_OURS, schemaDifference, storedSchema } from "./lib/schema.ts";
+import { MissingTool, startServer, stopHosts, type Target, type Wanted } from "./lib/servers.ts";
 import type { Database } from "./lib/types.ts";
 
-const PASSWORDS = ["correct horse battery", "Zoë 漢字 😀 pass", "ﬁﬁﬁﬁﬁﬁﬁﬁ"];
+const PASSWORDS = ["correct horse battery", ...ODD_PASSWORDS, "ﬁﬁﬁﬁﬁﬁﬁﬁ", "x".repeat(71), "x".repeat(72), "é".repeat(36)];
+
+interface Side {
+  target: Target;
+  with?: Pick<Wanted, "hash" | "migrate"> & { lines?: boolean };
+}
+
+/** Narthex refuses to start when a database of upstream's lacks anything it knows of. */
+const NOTHING_TO_ADD: Pick<Wanted, "migrate"> = ONLY_OURS.length === 0 ? { migrate: "check" } : {};
+
+interface Handover {
+  label: string;
+  first: Side;
+  second: Side;
+  /** What every stored password must look like, whoever hashed it. */
+  hashes: RegExp;
+  database: Database;
+}
+
+const HANDOVERS: Omit<Handover, "database">[] = [
+  { label: "filled by Node, served by Narthex (auto)", first: { target: "upstream" }, second: { target: "narthex", with: { hash: "auto", ...NOTHING_TO_ADD } }, hashes: SCRYPT },
+  { label: "filled by Narthex (scrypt), served by Node", first: { target: "narthex", with: { hash: "scrypt" } }, second: { target: "upstream" }, hashes: SCRYPT },
+  { label: "filled by Narthex (auto), served by Node with the guide's lines", first: { target: "narthex", with: { hash: "auto" } }, second: { target: "upstream", with: { lines: true } }, hashes: BCRYPT },
+  { label: "filled by Node with the guide's lines, served by Narthex (auto)", first: { target: "upstream", with: { lines: true } }, second: { target: "narthex", with: { hash: "auto", ...NOTHING_TO_ADD } }, hashes: BCRYPT },
+];
 
 const shared = scenario("handover", { options: options({ baseURL: "http://localhost:3000" }) }, async () => undefined);
 
-async function handover(database: Database, first: Target, second: Target): Promise<void> {
+async function withStore<T>(database: Database, work: (store: Store, directory: string) => Promise<T>): Promise<T> {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "narthex-conformance-"));
   const store = await createStore(database, directory);
-  const wanted = { options: shared.options, environment: shared.environment, databaseUrl: store.url, directory, fakeTime: false };
-  const on = async (target: Target, work: (stage: Stage) => Promise<void>) => {
-    const server = await startServer(target, wanted);
-    try {
-      await work(new Stage(shared, database, server, store));
-    } catch (error) {
-      throw new Error(`${target}: ${error instanceof Error ? error.message : String(error)}\n${server.log()}`);
-    } finally {
-      await server.stop();
-    }
-  };
-  const cookies: string[] = [];
   try {
-    let schema: string[] = [];
-    await on(first, async (stage) => {
-      schema = await store.ddl();
-      for (const [index, password] of PASSWORDS.entries()) {
-        cookies.push((await stage.signUp(`user${index}@example.com`, { password, name: `User ${index}` })).cookies);
-      }
-    });
-    const back: string[] = [];
-    await on(second, async (stage) => {
-      stage.expect(JSON.stringify(await store.ddl()) === JSON.stringify(schema), `${second} changed the schema ${first} made`);
-      for (const [index, password] of PASSWORDS.entries()) {
-        const session = await stage.get("/get-session", { cookie: cookies[index] ?? "" });
-        stage.expect(session.json?.user?.name === `User ${index}`, `the session of user ${index} holds: ${session.text}`);
-        const reply = await stage.signIn(`user${index}@example.com`, { password });
-        stage.expect(reply.status === 200, `user ${index} signs in: ${reply.text}`);
-        back.push(reply.cookies);
-        const wrong = await stage.signIn(`user${index}@example.com`, { password: `${password}!` });
-        stage.expect(wrong.status === 401, `a wrong password is refused: ${wrong.text}`);
-      }
-      await stage.post("/sign-out", undefined, { cookie: cookies[0] ?? "" });
-      back.push((await stage.signUp("late@example.com", { name: "Late" })).cookies);
-    });
-    await on(first, async (stage) => {
-      stage.expect(JSON.stringify(await store.ddl()) === JSON.stringify(schema), `the schema is still the one ${first} made`);
-      const gone = await stage.get("/get-session", { cookie: cookies[0] ?? "" });
-      stage.expect(gone.text === "null", `a session ended by ${second} has ended: ${gone.text}`);
-      for (const cookie of back) {
-        const session = await stage.get("/get-session", { cookie });
-        stage.expect(session.json !== null, `a session made by ${second} holds: ${session.text}`);
-      }
-      const late = await stage.signIn("late@example.com");
-      stage.expect(late.json?.user?.name === "Late", `a user made by ${second} signs in: ${late.text}`);
-      const taken = await stage.signUp("late@example.com");
-      stage.expect(taken.status === 422, `and is known: ${taken.text}`);
-    });
+    return await work(store, directory);
   } finally {
     await store.release();
     fs.rmSync(directory, { recursive: true, force: true });
   }
 }
 
-let failed = 0;
-let passed = 0;
-for (const database of ["sqlite", "postgres"] as const) {
-  for (const [first, second] of [["upstream", "narthex"], ["narthex", "upstream"]] as const) {
-    const label = `${first} -> ${second} -> ${first} [${database}]`;
-    try {
-      await handover(database, first, second);
-      passed += 1;
-      console.log(`ok   ${label}`);
-    } catch (error) {
-      failed += 1;
-      console.log(`FAIL ${label}\n  ${error instanceof Error ? error.message.replaceAll("\n", "\n  ") : String(error)}`);
-      if (error instanceof MissingTool) break;
+async function on(database: Database, store: Store, directory: string, side: Side, work: (stage: Stage) => Promise<void>): Promise<void> {
+  const { lines, ...rest } = side.with ?? {};
+  const server = await startServer(side.target, {
+    options: shared.options,
+    environment: shared.environment,
+    databaseUrl: store.url,
+    directory,
+    fakeTime: false,
+    ...rest,
+    ...(lines ? { passwordModule: fromGuide("password.mjs") } : {}),
+  });
+  try {
+    await work(new Stage(shared, database, server, store));
+  } catch (error) {
+    throw new Error(`${side.target}: ${error instanceof Error ? error.message : String(error)}\n${server.log()}`);
+  } finally {
+    await server.stop();
+  }
+}
+
+/** Each account's stored password by the account's id. */
+async function hashes(store: Store): Promise<Map<string, string>> {
+  const { account = [] } = await store.rows();
+  return new Map(account.map(({ id, password }) => [String(id), String(password)]));
+}
+
+async function checkSignIns(stage: Stage, index: number, password: string): Promise<string[]> {
+  const email = `user${index}@example.com`;
+  const cookies: string[] = [];
+  for (const typed of new Set([password, password.normalize("NFKC")])) {
+    const reply = await stage.signIn(email, { password: typed, rememberMe: index % 2 === 0 });
+    stage.expect(reply.status === 200 && reply.json?.user.name === `User ${index}`, `${email} signs in with ${JSON.stringify(typed)}: ${reply.text}`);
+    cookies.push(reply.cookies);
+  }
+  for (const wrong of [`${password}!`, [...password].slice(0, -1).join("")]) {
+    const reply = await stage.signIn(email, { password: wrong });
+    stage.expect(reply.status === 401, `${JSON.stringify(wrong)} is not the password of ${email}: ${reply.status} ${reply.text}`);
+  }
+  return cookies;
+}
+
+function handover({ first, second, hashes: format, database }: Handover): Promise<void> {
+  return withStore(database, async (store, directory) => {
+    const at = (side: Side, work: (stage: Stage) => Promise<void>) => on(database, store, directory, side, work);
+    const cookies: string[] = [];
+    const back: string[] = [];
+    let schema = "";
+    const unchanged = async (stage: Stage, by: Side) => {
+      const change = schemaDifference(schema, await storedSchema(store.url));
+      stage.expect(change === "", `${by.target} changed the schema:\n${change}`);
+    };
+    await at(first, async (stage) => {
+      schema = await storedSchema(store.url);
+      for (const [index, password] of PASSWORDS.entries()) {
+        const reply = await stage.signUp(`user${index}@example.com`, { password, name: `User ${index}`, rememberMe: index % 2 === 0 });
+        stage.expect(reply.status === 200, `user ${index} signs up: ${reply.text}`);
+        cookies.push(reply.cookies);
+      }
+    });
+    const before = await hashes(store);
+    await at(second, async (stage) => {
+      await unchanged(stage, second);
+      for (const [index, password] of PASSWORDS.entries()) {
+        const session = await stage.get("/get-session", { cookie: cookies[index] ?? "" });
+        stage.expect(session.json?.user?.name === `User ${index}`, `the session of user ${index} holds: ${session.text}`);
+        back.push(...(await checkSignIns(stage, index, password)));
+        const late = await stage.signUp(`late${index}@example.com`, { password, name: `Late ${index}` });
+        stage.expect(late.status === 200, `late user ${index} signs up: ${late.text}`);
+        back.push(late.cookies);
+      }
+      await stage.post("/sign-out", undefined, { cookie: cookies[0] ?? "" });
+      await unchanged(stage, second);
+    });
+    const after = await hashes(store);
+    for (const [id, hash] of before) if (after.get(id) !== hash) throw new Error(`${second.target} rewrote ${hash} as ${after.get(id)}`);
+    for (const hash of after.values()) if (!format.test(hash)) throw new Error(`a password is stored as ${hash}`);
+    await at(first, async (stage) => {
+      const gone = await stage.get("/get-session", { cookie: cookies[0] ?? "" });
+      stage.expect(gone.text === "null", `a session ended by ${second.target} has ended: ${gone.text}`);
+      for (const cookie of back) {
+        const session = await stage.get("/get-session", { cookie });
+        stage.expect(session.json !== null, `a session made by ${second.target} holds: ${session.text}`);
+      }
+      for (const [index, password] of PASSWORDS.entries()) {
+        const late = await stage.signIn(`late${index}@example.com`, { password });
+        stage.expect(late.json?.user?.name === `Late ${index}`, `a user made by ${second.target} signs in with ${JSON.stringify(password)}: ${late.text}`);
+      }
+      const taken = await stage.signUp("late0@example.com");
+      stage.expect(taken.status === 422, `and is known: ${taken.text}`);
+      await unchanged(stage, first);
+    });
+  });
+}
+
+/** Hashes made by Python's bcrypt and passlib, as in the Rust tests, and by upstream. */
+async function theLines(): Promise<void> {
+  const { password: lines } = (await import(pathToFileURL(fromGuide("password.mjs")).href)) as {
+    password: { hash: (password: string) => Promise<string>; verify: (both: { hash: string; password: string }) => Promise<boolean> };
+  };
+  const phrase = "correct horse battery staple";
+  const right: [string, string][] = [
+    [phrase, "$2a$04$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG"],
+    [phrase, "$bcrypt-sha256$v=2,t=2b,r=4$abcdefghijklmnopqrstuu$h8GCYhBqatMGV8VIjRD4nhRxM87r3yu"],
+    ["x".repeat(72), "$bcrypt-sha256$v=2,t=2b,r=10$..CA.uOD/eaGAOmJB.yMBu$L5xjTT6LDoNCeQVf4Q3TBAvI7av3Sd2"],
+    ["x".repeat(71), "$2b$04$abcdefghijklmnopqrstuu.gc7UY/21CSNJGJg21jJzx9QiOpJ9bO"],
+    ["a\0b", "$bcrypt-sha256$v=2,t=2b,r=10$..CA.uOD/eaGAOmJB.yMBu$udKFzSlx9un3.rdl6WjEwJgZFNCjdPa"],
+    ["pa\u0308sswo\u0308rd".repeat(10), await lines.hash("p\u00e4ssw\u00f6rd".repeat(10))],
+    [phrase, await hashPassword(phrase)],
+    ["a", await lines.hash("a")],
+  ];
+  for (const [password, hash] of right) {
+    if (!(await lines.verify({ hash, password }))) throw new Error(`${JSON.stringify(password)} is refused for ${hash}`);
+    // scrypt pads a short password with zero bytes, wherever it is computed.
+    for (const wrong of [`${password}x`, ...(SCRYPT.test(hash) ? [] : [`${password}\0`]), `${password}\0${password}`]) {
+      if (await lines.verify({ hash, password: wrong })) throw new Error(`${JSON.stringify(wrong)} is accepted for ${hash}`);
     }
   }
+}
+
+/** Why the guide's lines are needed. */
+function withoutTheLines(database: Database): Promise<void> {
+  return withStore(database, async (store, directory) => {
+    const at = (side: Side, work: (stage: Stage) => Promise<void>) => on(database, store, directory, side, work);
+    let cookie = "";
+    await at({ target: "narthex", with: { hash: "auto" } }, async (stage) => {
+      cookie = (await stage.signUp("ada@example.com")).cookies;
+    });
+    await at({ target: "upstream" }, async (stage) => {
+      const session = await stage.get("/get-session", { cookie });
+      stage.expect(session.json?.user.email === "ada@example.com", `the session holds: ${session.text}`);
+      const reply = await stage.signIn("ada@example.com");
+      stage.expect(reply.status === 500, `bcrypt is unknown to it: ${reply.status} ${reply.text}`);
+    });
+  });
+}
+
+let failed = 0;
+let passed = 0;
+
+async function check(label: string, work: () => Promise<void>): Promise<void> {
+  const started = Date.now();
+  try {
+    await work();
+    passed += 1;
+    console.log(`ok   ${label} ${((Date.now() - started) / 1000).toFixed(1)} s`);
+  } catch (error) {
+    if (error instanceof MissingTool) throw error;
+    failed += 1;
+    console.log(`FAIL ${label}\n  ${error instanceof Error ? error.message.replaceAll("\n", "\n  ") : String(error)}`);
+  }
+}
+
+try {
+  await check("the guide's lines read bcrypt in both forms and upstream's scrypt", theLines);
+  for (const database of ["sqlite", "postgres"] as const) {
+    for (const each of HANDOVERS) await check(`${each.label}, and back [${database}]`, () => handover({ ...each, database }));
+    await check(`filled by Narthex (auto), Node without the guide's lines: 500 [${database}]`, () => withoutTheLines(database));
+  }
+} catch (error) {
+  failed += 1;
+  console.error(error instanceof MissingTool ? error.message : error);
 }
 await stopHosts();
 await dropDatabases();

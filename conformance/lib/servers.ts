@@ -26,6 +26,14 @@ export interface Wanted {
   databaseUrl: string;
   directory: string;
   fakeTime: boolean;
+  /** Narthex's `password.hash`; upstream's scheme unless told otherwise, or password rows could not be compared. */
+  hash?: "auto" | "bcrypt" | "scrypt";
+  /** Narthex's `database.migrate`. */
+  migrate?: "check";
+  /** A module whose `password` upstream gets as `emailAndPassword.password`. */
+  passwordModule?: string;
+  /** A module whose `openSqlite` opens a SQLite file for upstream. */
+  sqliteModule?: string;
 }
 
 export class MissingTool extends Error {}
@@ -133,7 +141,8 @@ async function startUpstream(wanted: Wanted): Promise<Server> {
     hosts.set(wanted.environment, used);
   }
   const id = ++lastId;
-  const answer = await ask(used, id, { start: { id, options: wanted.options, url: wanted.databaseUrl } });
+  const { options, databaseUrl: url, passwordModule, sqliteModule } = wanted;
+  const answer = await ask(used, id, { start: { id, options, url, passwordModule, sqliteModule } });
   if (answer.port === undefined) throw new Error(answer.error);
   const stop = async () => {
     if (used.child.connected) await ask(used, id, { stop: id });
@@ -154,8 +163,9 @@ async function startNarthex(wanted: Wanted): Promise<Server> {
   const { env, advance, offset } = environmentOf(wanted);
   const port = await freePort();
   const config = path.join(wanted.directory, "narthex.toml");
-  const local = { listen: `127.0.0.1:${port}`, "data-dir": wanted.directory, database: { url: wanted.databaseUrl } };
-  fs.writeFileSync(config, narthexToml(wanted.options, local));
+  const database = { url: wanted.databaseUrl, ...(wanted.migrate ? { migrate: wanted.migrate } : {}) };
+  const local = { listen: `127.0.0.1:${port}`, "data-dir": wanted.directory, database };
+  fs.writeFileSync(config, narthexToml(wanted.options, local, wanted.hash));
   const child = spawn(narthexBinary(), ["serve", "--config", config], { env, stdio: ["ignore", "pipe", "pipe"], cwd: wanted.directory });
   const log = collect(child);
   const deadline = Date.now() + 15_000;
@@ -172,9 +182,8 @@ async function startNarthex(wanted: Wanted): Promise<Server> {
   return { port, advance, offset, log, stop: () => killed(child) };
 }
 
-/** Password rows must have upstream's format, or they could not be compared. */
-export function narthexToml(options: Options, local: Options = {}): string {
-  return toToml(options, { ...local, password: { hash: "scrypt" } });
+export function narthexToml(options: Options, local: Options = {}, hash = "scrypt"): string {
+  return toToml(options, { ...local, password: { hash } });
 }
 
 export function startServer(target: Target, wanted: Wanted): Promise<Server> {

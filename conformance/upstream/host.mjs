@@ -5,6 +5,7 @@
  * scenarios with the same NODE_ENV share one Node start. Plain JavaScript, because it is started often.
  */
 import http from "node:http";
+import { pathToFileURL } from "node:url";
 import { betterAuth } from "better-auth";
 import { getMigrations } from "better-auth/db/migration";
 import { toNodeHandler } from "better-auth/node";
@@ -14,10 +15,13 @@ import { Pool } from "pg";
 /** @type {Map<number, () => Promise<void>>} */
 const running = new Map();
 
-/** @param {string} url */
-function open(url) {
+/**
+ * @param {string} url
+ * @param {(file: string) => Sqlite.Database} [openSqlite]
+ */
+function open(url, openSqlite = (file) => new Sqlite(file)) {
   if (url.startsWith("sqlite://")) {
-    const database = new Sqlite(url.slice("sqlite://".length));
+    const database = openSqlite(url.slice("sqlite://".length));
     return { database, close: async () => void database.close() };
   }
   const database = new Pool({ connectionString: url, max: 4 });
@@ -28,13 +32,16 @@ function open(url) {
 }
 
 /**
- * @param {{ id: number, options: Record<string, unknown>, url: string }} order
+ * @param {{ id: number, options: Record<string, unknown>, url: string, passwordModule?: string, sqliteModule?: string }} order
  * @returns {Promise<number>} the port
  */
-async function start({ id, options, url }) {
-  const { database, close } = open(url);
+async function start({ id, options, url, passwordModule, sqliteModule }) {
+  const { password } = passwordModule ? await import(pathToFileURL(passwordModule).href) : {};
+  const { openSqlite } = sqliteModule ? await import(pathToFileURL(sqliteModule).href) : {};
+  const { database, close } = open(url, openSqlite);
   const all = {
     ...options,
+    ...(password ? { emailAndPassword: { ...options.emailAndPassword, password } } : {}),
     database,
     rateLimit: { enabled: false },
     telemetry: { enabled: false },
