@@ -1,6 +1,9 @@
 //! `cargo xtask conformance`: the official client against the release binary, on both databases.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::{
     npm,
@@ -23,6 +26,20 @@ pub(crate) fn scenarios(binary: &Path, postgres: &Postgres, arguments: &[String]
     if !arguments.is_empty() {
         command.arg("--").args(arguments);
     }
+    against(&mut command, binary, postgres)
+}
+
+/// Hands databases from one server to the other and back.
+pub(crate) fn data(binary: &Path, postgres: &Postgres) -> Outcome {
+    against(&mut npm::command(&folder(), ["run", "data"]), binary, postgres)
+}
+
+/// Lets both servers serve one database at the same time.
+pub(crate) fn alternate(binary: &Path, postgres: &Postgres) -> Outcome {
+    against(&mut npm::command(&folder(), ["run", "alternate"]), binary, postgres)
+}
+
+fn against(command: &mut Command, binary: &Path, postgres: &Postgres) -> Outcome {
     run_command(command.env("NARTHEX_BIN", binary).env("TEST_POSTGRES_URL", postgres.url("postgres")))
 }
 

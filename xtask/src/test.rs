@@ -25,10 +25,18 @@ pub(crate) fn run() -> Outcome {
     steps.run("instruction counts", || instructions::run(&[]));
     let packages = steps.run("npm packages", || npm::install(&conformance::folder()));
     let packages = || packages.ok_or_else(|| "the npm packages are not installed".to_owned());
+    let binary = || binary.as_ref().ok_or_else(|| "the release binary was not built".to_owned());
     steps.run("conformance", || {
         packages()?;
-        let binary = binary.as_ref().ok_or_else(|| "the release binary was not built".to_owned())?;
-        conformance::scenarios(binary, postgres()?, &[])
+        conformance::scenarios(binary()?, postgres()?, &[])
+    });
+    steps.run("handing data over", || {
+        packages()?;
+        conformance::data(binary()?, postgres()?)
+    });
+    steps.run("beside Better Auth", || {
+        packages()?;
+        conformance::alternate(binary()?, postgres()?)
     });
     steps.run("TypeScript types", || {
         packages()?;
