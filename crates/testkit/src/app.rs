@@ -5,7 +5,7 @@ use crate::{
     database::Database,
     probe::{HEADER, Job, Jobs, PATH, Probe},
     redact::Redactor,
-    world::{FixedClock, Inbox, ScriptedFetch, SeededEntropy},
+    world::{FixedClock, Inbox, InstantTimer, ScriptedFetch, SeededEntropy},
 };
 use bytes::Bytes;
 use http::Request;
@@ -39,6 +39,7 @@ pub struct Builder {
     config: Config,
     plugins: Vec<Box<dyn FnOnce(AuthBuilder) -> AuthBuilder + Send>>,
     clock: FixedClock,
+    timer: Option<InstantTimer>,
     database: Option<Arc<Database>>,
     seed: u64,
 }
@@ -71,7 +72,14 @@ impl Default for Builder {
         let mut config = Config { secret: Some(SECRET.into()), ..Config::default() };
         // The lowest there is: a test hashes to see who wins, not to resist anyone.
         config.password.bcrypt_cost = 4;
-        Self { config, plugins: Vec::new(), clock: FixedClock::default(), database: None, seed: 1 }
+        Self {
+            config,
+            plugins: Vec::new(),
+            clock: FixedClock::default(),
+            timer: None,
+            database: None,
+            seed: 1,
+        }
     }
 }
 
@@ -85,6 +93,12 @@ impl Builder {
     /// Adds a plugin.
     pub fn plugin<P: Plugin>(mut self, plugin: P) -> Self {
         self.plugins.push(Box::new(|builder| builder.plugin(plugin)));
+        self
+    }
+
+    /// Has this timer in place of the system's.
+    pub fn timer(mut self, timer: &InstantTimer) -> Self {
+        self.timer = Some(timer.clone());
         self
     }
 
@@ -112,13 +126,16 @@ impl Builder {
             Some(database) => database,
             None => Arc::new(Database::fresh().await),
         };
-        let env = Env {
+        let mut env = Env {
             clock: Arc::new(self.clock.clone()),
             entropy: Arc::new(SeededEntropy::new(self.seed)),
             mailer: Arc::new(inbox.clone()),
             fetch: Arc::new(fetch.clone()),
             ..Env::system()
         };
+        if let Some(timer) = self.timer {
+            env.timer = Arc::new(timer);
+        }
         let origin = url::Url::parse(&self.config.base_url).map(|url| url.origin().ascii_serialization());
         let builder = Auth::builder(self.config).env(env).plugin(Probe(jobs.clone()));
         let builder = self.plugins.into_iter().fold(builder, |builder, add| add(builder));

@@ -23,5 +23,5 @@ pub use self::{
     database::{Database, Dialect, Held},
     exchange::Exchange,
     redact::Redactor,
-    world::{FixedClock, Inbox, Letter, ScriptedFetch, SeededEntropy},
+    world::{FixedClock, Inbox, InstantTimer, Letter, ScriptedFetch, SeededEntropy},
 };

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{Request, Response};
-use narthex::{BoxError, BoxFuture, Clock, Entropy, Fetch, Mail, Mailer, Time};
+use narthex::{BoxError, BoxFuture, Clock, Entropy, Fetch, Mail, Mailer, Time, Timer};
 use serde_json::Value;
 use std::{
     collections::VecDeque,
@@ -12,7 +12,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// How long a test waits for something that happens beside it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,6 +38,58 @@ impl FixedClock {
 impl Clock for FixedClock {
     fn now(&self) -> Time {
         Time::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A timer that does not wait, and tells how long it was to. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct InstantTimer {
+    asked: Arc<Mutex<Vec<Duration>>>,
+    stopped: watch::Sender<bool>,
+}
+
+impl Default for InstantTimer {
+    fn default() -> Self {
+        Self { asked: Arc::default(), stopped: watch::Sender::new(false) }
+    }
+}
+
+impl InstantTimer {
+    /// How long it was asked to wait since this was asked last.
+    pub fn asked(&self) -> Vec<Duration> {
+        std::mem::take(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whoever waits from now on waits until [`Self::go_on`].
+    pub fn stop(&self) {
+        self.stopped.send_replace(true);
+    }
+
+    /// Everybody's time is over.
+    pub fn go_on(&self) {
+        self.stopped.send_replace(false);
+    }
+
+    /// Returns when so many wait.
+    pub async fn until_waiting(&self, number: usize) {
+        let arrival = async {
+            while self.stopped.receiver_count() < number {
+                tokio::task::yield_now().await;
+            }
+        };
+        let arrived = tokio::time::timeout(PATIENCE, arrival).await;
+        assert!(arrived.is_ok(), "{} wait, not {number}", self.stopped.receiver_count());
+    }
+}
+
+impl Timer for InstantTimer {
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(duration);
+        let mut stopped = self.stopped.subscribe();
+        Box::pin(async move {
+            // An error says that the test has ended.
+            let _ = stopped.wait_for(|stopped| !stopped).await;
+        })
     }
 }
 
