@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import { checkCells } from "./cells.ts";
 import { compareRuns, type Difference, expectation, render } from "./lib/compare.ts";
 import { dropDatabases } from "./lib/database.ts";
+import { OWN_TABLES, ownSchema, takeOwnRows } from "./lib/own-tables.ts";
 import { type NormalExchange, type NormalStep, normalise } from "./lib/normalise.ts";
 import { decisionPage, endpointOf, type Outcome, writeParity } from "./lib/parity.ts";
 import { play } from "./lib/play.ts";
@@ -62,16 +63,17 @@ async function referee(job: Job, target: Target): Promise<Result> {
   if (left.failure !== undefined) return { job, upstream, differences: [], failure: `upstream: ${left.failure}`, log: left.log };
   if (flags.record) return { job, upstream, differences: [], log: "" };
   const right = await play(scenario, database, target);
+  const unexpected = target === "narthex" ? takeOwnRows(right) : [];
   const other = normalise(right, database, secret);
   const expected = upstream.map((step) => (step.kind === "exchange" && target === "narthex" ? expectation(step, database) : step));
   const differences = compareRuns(expected, other, (step) => endpointOf(step, scenario));
-  differences.unshift(...compareSchema(left, right));
+  differences.unshift(...compareSchema(target === "narthex" ? { ...left, ddl: [...left.ddl, ...ownSchema(database)] } : left, right), ...unexpected);
   return { job, upstream, differences, log: right.log, ...(right.failure !== undefined ? { failure: `${target}: ${right.failure}` } : {}) };
 }
 
 function compareSchema(left: Run, right: Run): Difference[] {
   if (right.ddl.length === 0 && right.failure !== undefined) return [];
-  const [expected, actual] = [left, right].map((run) => run.ddl.join("\n"));
+  const [expected, actual] = [left, right].map((run) => [...run.ddl].sort().join("\n"));
   if (expected === actual) return [];
   const only = (one: string[], other: string[]) => one.filter((line) => !other.includes(line)).join("\n") || "(nothing)";
   return [{ where: "step 0: the database as made", what: "schema", expected: only(left.ddl, right.ddl), actual: only(right.ddl, left.ddl) }];
@@ -174,6 +176,7 @@ function missingCoverage(outcomes: Outcome[]): string[] {
 
 function missingDecisions(outcomes: Outcome[]): string[] {
   const cited = new Set(outcomes.flatMap(({ upstream }) => upstream.flatMap((step) => (step.kind === "exchange" && step.differs ? [step.differs.decision] : []))));
+  for (const { decision } of Object.values(OWN_TABLES)) cited.add(decision);
   return [...cited].filter((decision) => decisionPage(decision) === undefined).map((decision) => `a scenario cites docs/decisions/*-${decision}.md, which does not exist`);
 }
 

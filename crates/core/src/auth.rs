@@ -11,6 +11,7 @@ use crate::{
     endpoints,
     env::Env,
     error::{Result, chain},
+    guessing::Guessing,
     http::{Network, Reply, TrustedProxies, cookies::AuthCookies, dispatch, router::Router},
     model::{self, Account},
     plugin::{Manifest, Plugin, Setup},
@@ -45,6 +46,8 @@ pub(crate) struct Engine {
     pub(crate) scheme: Scheme,
     /// What is checked in place of the hash of an account that does not exist.
     pub(crate) decoy: String,
+    /// Counts wrong passwords, unless that is switched off.
+    pub(crate) guessing: Option<Guessing>,
     /// Whether a sign-in replaces a hash of another scheme: only when a scheme was asked for by name.
     pub(crate) replaces_hashes: bool,
 }
@@ -136,6 +139,10 @@ impl AuthBuilder {
         self
     }
 
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Checks everything, brings the tables up to date and freezes what is registered.
     pub async fn build(self, store: Store) -> Result<Auth, BuildError> {
         let Self { config, mut manifest, env } = self;
@@ -155,7 +162,9 @@ impl AuthBuilder {
         let scheme = scheme(&resolved.config, &store).await?;
         let threads = resolved.config.password.threads.or_else(|| std::thread::available_parallelism().ok());
         let threads = threads.unwrap_or(NonZeroUsize::MIN);
+        let guessing = Guessing::new(&resolved.config.password, resolved.secret.expose(), threads);
         let engine = Engine {
+            guessing,
             router: Router::new(&manifest.endpoints),
             signer: Signer::new(resolved.secret.expose()),
             cookies,

@@ -6,6 +6,7 @@ use crate::{
     crypto::password,
     env::Mail,
     error::{Error, Result},
+    guessing::Forgiven,
     http::{
         Peer, Reply, client_ip,
         cookies::{self, Cookie, Cookies},
@@ -36,6 +37,8 @@ pub struct Ctx {
     cookie_header: String,
     cookies: Cookies,
     headers_out: Vec<(HeaderName, HeaderValue)>,
+    /// Accounts whose failures the next transaction forgets.
+    pub(crate) forgiven: Vec<Forgiven>,
 }
 
 /// Who is asking, as a session remembers it.
@@ -87,6 +90,7 @@ impl Ctx {
             body: None,
             cookies: Cookies::default(),
             headers_out: Vec::new(),
+            forgiven: Vec::new(),
         }
     }
 
@@ -200,7 +204,8 @@ impl Ctx {
         hash.map_err(Error::busy)?.map_err(Error::internal)
     }
 
-    /// Checks a password on the hashing threads. Without a stored hash it does the same work and finds it wrong.
+    /// Checks a password on the hashing threads and counts nothing, for what only a server can ask; endpoints use
+    /// [`Self::check_password`]. Without a stored hash it does the same work and finds it wrong.
     pub async fn verify(&self, stored: Option<&str>, password: &Secret) -> Result<bool> {
         let is_known = stored.is_some();
         let (stored, password) =
@@ -233,7 +238,14 @@ impl Ctx {
     /// ```
     pub async fn transact<T>(&mut self, work: impl AsyncFnOnce(&mut Tx) -> Result<T>) -> Result<T> {
         let mut tx = self.engine.store.begin().await?;
-        let outcome = tokio::time::timeout(TRANSACTION_DEADLINE, work(&mut tx)).await;
+        let forgiven = &self.forgiven;
+        let all = async {
+            for forgiven in forgiven {
+                tx.guesses().forget(forgiven).await?;
+            }
+            work(&mut tx).await
+        };
+        let outcome = tokio::time::timeout(TRANSACTION_DEADLINE, all).await;
         let value = match outcome {
             Ok(Ok(value)) => value,
             Ok(Err(error)) => {
@@ -247,6 +259,7 @@ impl Ctx {
             }
         };
         let effects = tx.commit().await?;
+        self.forgiven.clear();
         for event in effects.events.iter().filter(|event| self.engine.manifest.hooks.hears(event)) {
             self.engine.manifest.hooks.tell(self, event).await;
         }

@@ -5,7 +5,7 @@
 
 use crate::{http::Reply, store::StoreError};
 use http::{HeaderName, HeaderValue, StatusCode, header::RETRY_AFTER};
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::Duration};
 
 /// What a handler answers with.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -63,6 +63,7 @@ codes! {
     PASSWORD_TOO_SHORT "Password too short",
     SESSION_NOT_FRESH "Session is not fresh",
     SERVICE_UNAVAILABLE "The server is busy. Try again shortly.",
+    TOO_MANY_ATTEMPTS "Too many attempts",
     UNAUTHORIZED "Unauthorized",
     USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL "User already exists. Use another email.",
 }
@@ -119,6 +120,13 @@ impl Error {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::SERVICE_UNAVAILABLE)
             .header(RETRY_AFTER, HeaderValue::from_static("1"))
             .caused_by(source)
+    }
+
+    /// 429, with the time after which it is worth trying again: where upstream's clients look for it.
+    pub fn too_many_attempts(retry_after: Duration) -> Self {
+        let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, Code::TOO_MANY_ATTEMPTS)
+            .header(HeaderName::from_static("x-retry-after"), HeaderValue::from(seconds.max(1)))
     }
 
     /// Ends the handler with `reply`, which is no failure: a hook has interrupted a sign-in.

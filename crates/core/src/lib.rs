@@ -22,6 +22,7 @@ pub mod crypto;
 mod endpoints;
 mod env;
 mod error;
+mod guessing;
 pub mod http;
 pub mod input;
 pub mod model;

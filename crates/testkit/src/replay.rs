@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+/// Tables that upstream does not have, so that no transcript says what is in them: decision 0024.
+const OWN_TABLES: [&str; 1] = ["narthexGuess"];
 /// What passes between two steps; nothing that a session's lifetime would notice.
 const BETWEEN_STEPS: Duration = Duration::from_millis(7);
 
@@ -318,7 +320,9 @@ impl Player {
     /// Tables that are not listed have not changed.
     async fn compare_rows(&mut self, number: usize, expected: Option<Tables>) {
         let Some(expected) = expected else { return };
-        let tables: Vec<_> = self.app.store().schema().tables().iter().map(std::sync::Arc::clone).collect();
+        let tables = self.app.store().schema().tables().iter();
+        let tables = tables.filter(|table| !OWN_TABLES.contains(&table.name));
+        let tables: Vec<_> = tables.map(std::sync::Arc::clone).collect();
         for table in tables {
             let actual = self.app.database().rows(table.name, Some(&table)).await;
             match expected.get(table.name) {

@@ -13,11 +13,26 @@ pub struct PasswordOptions {
     pub threads: Option<NonZeroUsize>,
     /// Hashes that may wait for a thread; beyond it, 503.
     pub queue: usize,
+    /// Wrong passwords for one account after which it takes none, right or wrong, until the quiet period is over or
+    /// the password is reset; 0 counts nothing.
+    pub max_failures: u32,
+    /// Wrong passwords after which each further attempt is answered later; 0 delays nothing.
+    pub delay_after: u32,
+    /// Seconds without a failure after which an account's failures are forgotten.
+    pub quiet_period: u32,
 }
 
 impl Default for PasswordOptions {
     fn default() -> Self {
-        Self { hash: HashName::Auto, bcrypt_cost: 10, threads: None, queue: 512 }
+        Self {
+            hash: HashName::Auto,
+            bcrypt_cost: 10,
+            threads: None,
+            queue: 512,
+            max_failures: 100,
+            delay_after: 10,
+            quiet_period: 3600,
+        }
     }
 }
 
@@ -39,6 +54,12 @@ impl PasswordOptions {
     pub(super) fn check(&self, problems: &mut Vec<String>) {
         if !(4..=16).contains(&self.bcrypt_cost) {
             problems.push(format!("password.bcrypt-cost = {}: must be 4 to 16", self.bcrypt_cost));
+        }
+        if self.quiet_period == 0 {
+            problems.push(
+                "password.quiet-period = 0: must be at least 1 second; password.max-failures = 0 counts nothing"
+                    .to_owned(),
+            );
         }
     }
 }

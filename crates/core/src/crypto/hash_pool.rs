@@ -70,6 +70,12 @@ impl HashPool {
         self.handle.shared.lock().jobs.len()
     }
 
+    /// Whether one more job would be refused now.
+    pub fn is_full(&self) -> bool {
+        let queue = self.handle.shared.lock();
+        queue.closed || queue.jobs.len() >= self.handle.shared.capacity.saturating_add(queue.idle)
+    }
+
     /// How many jobs have run to their end since the start.
     pub fn completed(&self) -> u64 {
         self.handle.shared.completed.load(Ordering::Acquire)

@@ -31,6 +31,14 @@ pub fn hmac_sha256(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new((&*block).into())
 }
 
+/// A key of its own for one purpose, out of a secret that has several: HKDF-SHA256 without salt.
+#[expect(clippy::expect_used, reason = "HKDF gives up to 8160 bytes, and this asks for 32")]
+pub(crate) fn derive_key(secret: &[u8], purpose: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut key = Zeroizing::new([0; 32]);
+    hkdf::Hkdf::<Sha256>::new(None, secret).expand(purpose, key.as_mut()).expect("32 bytes");
+    key
+}
+
 #[cfg(test)]
 mod tests {
     use hmac::Mac as _;
@@ -53,6 +61,16 @@ mod tests {
         assert!(!constant_time_eq(b"same", b"tame"));
         assert!(!constant_time_eq(b"same", b"same\0"));
         assert!(!constant_time_eq(b"same", b""));
+    }
+
+    /// RFC 5869, test case 3, as far as it goes: without salt and without a purpose.
+    #[test]
+    fn a_derived_key_is_what_rfc_5869_says() {
+        assert_eq!(
+            hex(&*derive_key(&[0x0b; 22], b"")),
+            "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"
+        );
+        assert_ne!(derive_key(b"secret", b"one"), derive_key(b"secret", b"another"));
     }
 
     /// RFC 4231, test cases 2 and 6: a short key, and one longer than a block.

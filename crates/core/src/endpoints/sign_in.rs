@@ -1,7 +1,7 @@
 //! Signing in with an email address and a password.
 //!
 //! An unknown address, an account without a password and a wrong password answer alike and cost alike: the same
-//! statements, one hash.
+//! statements, one hash, one failure counted.
 //!
 //! Upstream: `api/routes/sign-in.ts`.
 
@@ -73,7 +73,7 @@ impl SignInEmail {
         let account = cx.accounts().credential(user.as_ref().map_or("", |user| &user.id)).await?;
         let stored =
             account.as_ref().and_then(|account| account.password.clone()).filter(|stored| !stored.is_empty());
-        let is_right = cx.verify(stored.as_deref(), &body.password).await?;
+        let is_right = cx.check_password(&body.email, stored.as_deref(), &body.password).await?;
         let (true, Some(user), Some(account), Some(stored)) = (is_right, user, account, stored) else {
             return Err(Error::unauthorized(Code::INVALID_EMAIL_OR_PASSWORD));
         };

@@ -59,6 +59,7 @@ async fn run(mut cx: Ctx, position: usize, body: Bytes) -> Response<Bytes> {
             reply = failed_or_interrupted(error);
         }
     }
+    cx.forget_failures().await;
     cx.finish(reply)
 }
 

@@ -4,12 +4,14 @@
 //! Upstream: `db/internal-adapter.ts`.
 
 mod accounts;
+mod guesses;
 mod sessions;
-mod users;
+pub(crate) mod users;
 mod verifications;
 
 pub use self::{
     accounts::{Account, Accounts},
+    guesses::{Guess, Guesses},
     sessions::{Session, SessionCreated, Sessions},
     users::{NewUser, User, UserCreated, Users},
     verifications::{Verification, Verifications},
@@ -44,8 +46,21 @@ impl Plugin for Tables {
     }
 }
 
+/// The one table that upstream does not have, so that there is a way to do without it.
+struct GuessTable;
+
+impl Plugin for GuessTable {
+    const ID: &'static str = "guesses";
+
+    fn install(&self, setup: &mut Setup<'_, Self>) {
+        setup.table(Guess::table());
+    }
+}
+
 pub(crate) fn install(builder: AuthBuilder) -> AuthBuilder {
-    builder.plugin(Tables)
+    let counts_guesses = builder.config().password.max_failures > 0;
+    let builder = builder.plugin(Tables);
+    if counts_guesses { builder.plugin(GuessTable) } else { builder }
 }
 
 impl Tx {
@@ -57,6 +72,10 @@ impl Tx {
     /// Accounts, inside this transaction.
     pub fn accounts(&mut self) -> Accounts<&mut Self> {
         Accounts::new(self)
+    }
+
+    pub(crate) fn guesses(&mut self) -> Guesses<&mut Self> {
+        Guesses::new(self)
     }
 
     /// Sessions, inside this transaction.

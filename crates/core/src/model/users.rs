@@ -72,7 +72,7 @@ impl NewUser {
 }
 
 /// The form in which addresses are kept and compared.
-fn normalize(email: &str) -> String {
+pub(crate) fn normalize(email: &str) -> String {
     email.to_lowercase()
 }
 

@@ -199,6 +199,18 @@ impl Store {
         self.write(async |tx: &mut Tx| tx.add(filter, column, by).await).await
     }
 
+    /// Adds `row` or, where its id is taken, adds its `counter` to the row that is there: one statement. A row that
+    /// is `stale` is replaced; one for which `guard` does not hold is left alone, and `None` comes back.
+    pub async fn tally<M: Model>(
+        &self,
+        row: &M,
+        counter: Column<M, i64>,
+        stale: Filter<M>,
+        guard: Filter<M>,
+    ) -> Result<Option<M>> {
+        self.write(async |tx: &mut Tx| tx.tally(row, counter, stale, guard).await).await
+    }
+
     /// One statement in a transaction of its own, which on SQLite shares its commit with whoever else writes.
     async fn write<T>(&self, work: impl AsyncFnOnce(&mut Tx) -> Result<T>) -> Result<T> {
         let mut tx = self.autocommit().await?;

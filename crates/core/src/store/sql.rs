@@ -190,6 +190,53 @@ pub(crate) fn insert<'a>(
     table: &ResolvedTable,
     columns: impl IntoIterator<Item = (&'a str, Value)>,
 ) -> Statement {
+    let mut sql = insert_into(dialect, table, columns);
+    sql.text.push_str(" returning ");
+    sql.text.push_str(&table.columns);
+    sql.done()
+}
+
+/// Inserts a row or, where its id is taken, counts it into the row that is there: one statement. A row that is
+/// `stale` starts over, and one for which `guard` does not hold is left alone and not returned.
+pub(crate) fn tally<'a>(
+    dialect: Dialect,
+    table: &ResolvedTable,
+    columns: Vec<(&'a str, Value)>,
+    counter: &str,
+    stale: Node,
+    guard: Node,
+) -> Statement {
+    let names: Vec<&'a str> = columns.iter().map(|(name, _)| *name).filter(|name| *name != "id").collect();
+    let mut sql = insert_into(dialect, table, columns);
+    sql.text.push_str(" on conflict (\"id\") do update set ");
+    for (position, name) in names.into_iter().enumerate() {
+        if position > 0 {
+            sql.text.push_str(", ");
+        }
+        sql.identifier(name);
+        sql.text.push_str(" = ");
+        if name == counter {
+            sql.text.push_str("case when ");
+            sql.node(stale.clone(), Some(table.name));
+            let there = ["then excluded.\"", name, "\" else \"", table.name, "\".\"", name];
+            sql.text.push(' ');
+            sql.text.extend(there);
+            sql.text.extend(["\" + excluded.\"", name, "\" end"]);
+        } else {
+            sql.text.extend(["excluded.\"", name, "\""]);
+        }
+    }
+    sql.filter(Node::Any(vec![stale, guard]), Some(table.name));
+    sql.text.push_str(" returning ");
+    sql.text.push_str(&table.columns);
+    sql.done()
+}
+
+fn insert_into<'a>(
+    dialect: Dialect,
+    table: &ResolvedTable,
+    columns: impl IntoIterator<Item = (&'a str, Value)>,
+) -> Writer {
     let mut sql = Writer::new(dialect, &["insert into \"", table.name, "\" ("]);
     let mut values = Vec::new();
     for (position, (column, value)) in columns.into_iter().enumerate() {
@@ -206,9 +253,8 @@ pub(crate) fn insert<'a>(
         }
         sql.value(value);
     }
-    sql.text.push_str(") returning ");
-    sql.text.push_str(&table.columns);
-    sql.done()
+    sql.text.push(')');
+    sql
 }
 
 pub(crate) fn update<'a>(
@@ -281,7 +327,7 @@ pub(crate) fn add(dialect: Dialect, table: &ResolvedTable, filter: Node, column:
 mod tests {
     use super::*;
     use crate::{
-        model::{Session, User},
+        model::{Guess, Session, User},
         store::{Model, filter::Filter, schema::Schema},
     };
 
@@ -309,6 +355,31 @@ mod tests {
             count(Dialect::Sqlite, table, Filter::<User>::everything().node).text,
             r#"select count(*) from "user""#
         );
+    }
+
+    #[test]
+    fn counting_is_one_statement_that_starts_over_adds_or_leaves_alone() {
+        let schema = Schema::resolve([Guess::table()], []).expect("it needs no other table");
+        let table = schema.table("narthexGuess").expect("it is there");
+        let columns = vec![
+            ("id", Value::from("k")),
+            ("failures", Value::Integer(1)),
+            ("lastAttempt", Value::Integer(9)),
+        ];
+        let stale = Guess::LAST_ATTEMPT.lte(Value::Integer(5)).node;
+        let guard = Guess::FAILURES.lt(100).node;
+        let statement = tally(Dialect::Postgres, table, columns, "failures", stale, guard);
+        let expected = [
+            r#"insert into "narthexGuess" ("id", "failures", "lastAttempt") values ($1, $2, $3)"#,
+            r#" on conflict ("id") do update set"#,
+            r#" "failures" = case when "narthexGuess"."lastAttempt" <= $4 then excluded."failures""#,
+            r#" else "narthexGuess"."failures" + excluded."failures" end,"#,
+            r#" "lastAttempt" = excluded."lastAttempt""#,
+            r#" where ("narthexGuess"."lastAttempt" <= $5 or "narthexGuess"."failures" < $6)"#,
+            r#" returning "id", "failures", "lastAttempt""#,
+        ];
+        assert_eq!(statement.text, expected.concat());
+        assert_eq!(statement.values.len(), 6);
     }
 
     #[test]

@@ -182,6 +182,20 @@ impl Tx {
         self.one(&table, statement).await
     }
 
+    /// As [`Store::tally`].
+    pub async fn tally<M: Model>(
+        &mut self,
+        row: &M,
+        counter: Column<M, i64>,
+        stale: Filter<M>,
+        guard: Filter<M>,
+    ) -> Result<Option<M>> {
+        let table = self.table::<M>()?;
+        let dialect = self.store.dialect();
+        let statement = sql::tally(dialect, &table, row.columns(), counter.name(), stale.node, guard.node);
+        self.one(&table, statement).await
+    }
+
     /// Makes it durable, and answers with what is to happen now.
     pub(crate) async fn commit(self) -> Result<Effects> {
         match self.connection {

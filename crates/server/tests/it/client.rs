@@ -141,6 +141,10 @@ pub(crate) fn sign_up(email: &str) -> Vec<u8> {
     )
 }
 
+pub(crate) fn sign_in(email: &str, password: &str) -> Vec<u8> {
+    post("/api/auth/sign-in/email", "", &json!({ "email": email, "password": password }))
+}
+
 pub(crate) fn sign_out(cookie: &str) -> Vec<u8> {
     post("/api/auth/sign-out", cookie, &json!({}))
 }

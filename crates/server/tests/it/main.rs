@@ -17,6 +17,8 @@ mod disconnect;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod guessing;
+#[cfg(test)]
 mod lost_connection;
 #[cfg(test)]
 mod processes;

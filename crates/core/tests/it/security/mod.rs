@@ -2,6 +2,7 @@
 
 mod corpora;
 mod enumeration;
+mod guessing;
 mod input;
 mod origins;
 mod paths;

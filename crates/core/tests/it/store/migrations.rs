@@ -29,6 +29,20 @@ create index "verification_identifier_idx" on "verification" ("identifier")"#,
     ),
 ];
 
+/// The one table that upstream does not have, and its index.
+const OURS: [(Dialect, &str, &str); 2] = [
+    (
+        Dialect::Sqlite,
+        r#"create table "narthexGuess" ("id" text not null primary key, "failures" bigint not null, "lastAttempt" date not null)"#,
+        r#"create index "narthexGuess_lastAttempt_idx" on "narthexGuess" ("lastAttempt")"#,
+    ),
+    (
+        Dialect::Postgres,
+        r#"create table "narthexGuess" ("id" text not null primary key, "failures" bigint not null, "lastAttempt" timestamptz not null)"#,
+        r#"create index "narthexGuess_lastAttempt_idx" on "narthexGuess" ("lastAttempt")"#,
+    ),
+];
+
 async fn build(database: &Database, migrate: Migrate) -> Result<Auth, String> {
     let mut config = Config { secret: Some(SECRET.into()), ..Config::default() };
     config.database.migrate = migrate;
@@ -37,14 +51,18 @@ async fn build(database: &Database, migrate: Migrate) -> Result<Auth, String> {
 }
 
 #[tokio::test]
-async fn an_empty_database_gets_upstreams_statements() {
+async fn an_empty_database_gets_upstreams_statements_and_a_table_of_ours() {
     let database = Database::fresh().await;
     let refusal = build(&database, Migrate::Check).await.err().expect("it is not up to date");
     let statements = refusal.strip_prefix("the database is not up to date; run:\n").expect("the statements");
     let statements = statements.replace(";\n", "\n");
     let (_, upstream) =
         UPSTREAM.into_iter().find(|(dialect, _)| *dialect == database.dialect()).expect("both are there");
-    assert_eq!(statements.trim_end_matches(';'), upstream);
+    let (_, table, index) =
+        OURS.into_iter().find(|(dialect, ..)| *dialect == database.dialect()).expect("both are there");
+    let (tables, indexes) = upstream.split_once("\ncreate index").expect("tables come first");
+    let expected = format!("{tables}\n{table}\ncreate index{indexes}\n{index}");
+    assert_eq!(statements.trim_end_matches(';'), expected);
 
     let auth = build(&database, Migrate::Auto).await.expect("it is brought up to date");
     assert!(auth.migrate().await.expect("it can be compared").statements.is_empty(), "once is enough");

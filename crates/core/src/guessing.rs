@@ -1,0 +1,329 @@
+//! Guessing a password: each account has so many attempts, whoever makes them and from wherever.
+//!
+//! An attempt is counted before the password is compared, by one statement that all processes share, and a right
+//! password takes the count back: whatever is cut off in between, no more passwords are compared than were counted.
+//! Accounts that do not exist are counted alike. The count is kept under a keyed hash, so neither the table nor a
+//! copy of it says which addresses were tried.
+//!
+//! What is counted but not decided yet looks like a failure. So that many right passwords at once do not look like
+//! an attack, an account has a lane of limited width in each process, and what is in it does not count as failed.
+
+use crate::{
+    config::PasswordOptions,
+    context::Ctx,
+    crypto::{derive_key, hash_pool::Busy, hmac_sha256},
+    error::{Error, Result, chain},
+    model::{Guesses, users::normalize},
+    secret::Secret,
+    store::Store,
+    time::Time,
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What the key is for, so that no other use of the secret makes the same one.
+const PURPOSE: &[u8] = b"narthex password guesses";
+/// Bytes of the hash that name an account: enough that no two share one.
+const KEY_BYTES: usize = 18;
+/// The first delay; each further failure doubles it.
+const FIRST_DELAY: Duration = Duration::from_millis(250);
+/// The longest.
+const LONGEST_DELAY: Duration = Duration::from_secs(4);
+/// Attempts that are delayed at one time. Each is a waiting task; nothing else is held for it.
+const DELAYED_AT_ONCE: usize = 256;
+/// Attempts between two looks for rows that are no longer needed.
+const COUNTED_BETWEEN_PRUNINGS: u64 = 256;
+
+/// Counts attempts and says which are too many.
+pub(crate) struct Guessing {
+    key: Hmac<Sha256>,
+    max_failures: i64,
+    delay_after: i64,
+    quiet_period: Duration,
+    lanes: Arc<Lanes>,
+    delayed: Semaphore,
+    counted: AtomicU64,
+}
+
+/// An account whose failures are to be forgotten.
+pub(crate) struct Forgiven {
+    pub(crate) key: String,
+    /// Its attempt is in the lane until then.
+    turn: Option<Turn>,
+}
+
+/// The attempts that are under way, by account.
+struct Lanes {
+    open: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// Attempts at one account at a time.
+    width: usize,
+    waiting: AtomicUsize,
+    /// Attempts that may wait for their turn, at all accounts together.
+    queue: usize,
+}
+
+/// A place in an account's lane, or in the queue before it.
+struct Turn {
+    lanes: Arc<Lanes>,
+    key: String,
+    lane: Arc<Semaphore>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Guessing {
+    /// `None` where nothing is counted.
+    pub(crate) fn new(options: &PasswordOptions, secret: &str, threads: NonZeroUsize) -> Option<Self> {
+        if options.max_failures == 0 {
+            return None;
+        }
+        // Twice the threads keeps them busy while sessions are written; beyond a quarter of the limit, what is in the
+        // lanes of several processes could reach it.
+        let most = usize::try_from(options.max_failures / 4).unwrap_or(usize::MAX).max(1);
+        let lanes = Lanes {
+            open: Mutex::default(),
+            width: threads.get().saturating_mul(2).min(most),
+            waiting: AtomicUsize::new(0),
+            queue: options.queue,
+        };
+        Some(Self {
+            key: hmac_sha256(&*derive_key(secret.as_bytes(), PURPOSE)),
+            max_failures: options.max_failures.into(),
+            delay_after: options.delay_after.into(),
+            quiet_period: Duration::from_secs(options.quiet_period.into()),
+            lanes: Arc::new(lanes),
+            delayed: Semaphore::new(DELAYED_AT_ONCE),
+            counted: AtomicU64::new(0),
+        })
+    }
+
+    /// The id under which the attempts at an account are counted.
+    fn key(&self, account: &str) -> String {
+        let hash = self.key.clone().chain_update(normalize(account)).finalize().into_bytes();
+        URL_SAFE_NO_PAD.encode(hash.get(..KEY_BYTES).unwrap_or(&hash))
+    }
+
+    /// Counts an attempt; answers how many failures it comes after, or refuses it.
+    async fn count(&self, store: &Store, turn: &Turn, now: Time) -> Result<i64> {
+        let guesses = Guesses::new(store);
+        let quiet_since = now - self.quiet_period;
+        if let Some(guess) = guesses.count(&turn.key, now, quiet_since, self.max_failures).await? {
+            return Ok(guess.failures.saturating_sub(1).saturating_sub(turn.others()));
+        }
+        // Forgiven meanwhile: try again at once.
+        let over =
+            guesses.by_key(&turn.key).await?.map_or(now, |guess| guess.last_attempt + self.quiet_period);
+        let left = u64::try_from(over.millis().saturating_sub(now.millis())).unwrap_or(0);
+        Err(Error::too_many_attempts(Duration::from_millis(left)))
+    }
+
+    /// How long an attempt after so many failures waits.
+    fn delay(&self, failures: i64) -> Option<Duration> {
+        let beyond = failures.checked_sub(self.delay_after).filter(|_| self.delay_after > 0)?;
+        let doublings = u32::try_from(beyond.clamp(-1, 16)).ok()?;
+        Some(FIRST_DELAY.saturating_mul(1 << doublings).min(LONGEST_DELAY))
+    }
+
+    fn is_pruning_due(&self) -> bool {
+        self.counted.fetch_add(1, Ordering::Relaxed) % COUNTED_BETWEEN_PRUNINGS
+            == COUNTED_BETWEEN_PRUNINGS - 1
+    }
+}
+
+impl Ctx {
+    /// Checks a password that somebody has entered; the only way for an endpoint to do so.
+    ///
+    /// `account` is whom they named, in any spelling: the address, the name or the number, also where nobody has it.
+    /// Without a stored hash the work is the same and the password is wrong. Enough wrong ones delay the answer,
+    /// too many are refused with 429, and a right one makes the request's next transaction, or its end, forget them.
+    pub async fn check_password(
+        &mut self,
+        account: &str,
+        stored: Option<&str>,
+        password: &Secret,
+    ) -> Result<bool> {
+        let engine = Arc::clone(&self.engine);
+        let Some(guessing) = &engine.guessing else { return self.verify(stored, password).await };
+        // A request that checks twice must not wait for itself.
+        self.forgiven.iter_mut().for_each(|forgiven| forgiven.turn = None);
+        let turn = guessing.lanes.enter(guessing.key(account)).await?;
+        if engine.hashing.is_full() {
+            return Err(Error::busy(Busy));
+        }
+        let failures = guessing.count(self.store(), &turn, self.now()).await?;
+        if guessing.is_pruning_due() {
+            self.prune_guesses(guessing.quiet_period);
+        }
+        if let Some(delay) = guessing.delay(failures) {
+            let Ok(_place) = guessing.delayed.try_acquire() else {
+                Guesses::new(self.store()).take_back(&turn.key).await?;
+                return Err(Error::too_many_attempts(delay));
+            };
+            engine.env.timer.sleep(delay).await;
+        }
+        match self.verify(stored, password).await {
+            Ok(true) => {
+                self.forgiven.push(Forgiven { key: turn.key.clone(), turn: Some(turn) });
+                Ok(true)
+            }
+            Ok(false) => Ok(false),
+            Err(error) => {
+                // Nothing was compared.
+                Guesses::new(self.store()).take_back(&turn.key).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the request's next transaction, or its end, forget the wrong passwords of an account: its owner has
+    /// proven themselves in another way.
+    pub fn forgive(&mut self, account: &str) {
+        if let Some(guessing) = &self.engine.guessing {
+            let key = guessing.key(account);
+            self.forgiven.push(Forgiven { key, turn: None });
+        }
+    }
+
+    /// Forgets what no transaction has forgotten.
+    pub(crate) async fn forget_failures(&mut self) {
+        for forgiven in std::mem::take(&mut self.forgiven) {
+            if let Err(error) = Guesses::new(self.store()).forget(&forgiven).await {
+                tracing::warn!(error = chain(&error), "the failures of an account could not be forgotten");
+            }
+        }
+    }
+
+    fn prune_guesses(&self, quiet_period: Duration) {
+        let (store, quiet_since) = (self.store().clone(), self.now() - quiet_period);
+        self.engine.env.spawn(async move {
+            match Guesses::new(&store).prune(quiet_since).await {
+                Ok(pruned) => tracing::debug!(pruned, "forgot old password failures"),
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "old password failures could not be deleted");
+                }
+            }
+        });
+    }
+}
+
+impl Lanes {
+    /// Waits for a place; 503 when too many do.
+    async fn enter(self: &Arc<Self>, key: String) -> Result<Turn> {
+        let lane = {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(open.entry(key.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.width))))
+        };
+        let mut turn = Turn { lanes: Arc::clone(self), key, lane, permit: None };
+        if let Ok(permit) = Arc::clone(&turn.lane).try_acquire_owned() {
+            turn.permit = Some(permit);
+            return Ok(turn);
+        }
+        let waiting = Waiting::new(&self.waiting);
+        if waiting.before >= self.queue {
+            return Err(Error::busy(Busy));
+        }
+        let permit = Arc::clone(&turn.lane).acquire_owned().await.map_err(Error::internal)?;
+        turn.permit = Some(permit);
+        Ok(turn)
+    }
+}
+
+/// Counts itself while it lives, also when the request is given up.
+struct Waiting<'a> {
+    counter: &'a AtomicUsize,
+    before: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(counter: &'a AtomicUsize) -> Self {
+        Self { counter, before: counter.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.counter.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Turn {
+    /// Attempts at the account that are under way besides this one.
+    fn others(&self) -> i64 {
+        let free = self.lane.available_permits();
+        i64::try_from(self.lanes.width.saturating_sub(free + 1)).unwrap_or(i64::MAX)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut open = self.lanes.open.lock().unwrap_or_else(PoisonError::into_inner);
+        self.permit = None;
+        // Held by the map and by us: places are given out under the lock, so nobody else comes now.
+        if Arc::strong_count(&self.lane) == 2 {
+            open.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guessing(change: impl FnOnce(&mut PasswordOptions)) -> Guessing {
+        let mut options = PasswordOptions::default();
+        change(&mut options);
+        Guessing::new(&options, "a secret", NonZeroUsize::MIN.saturating_add(1)).expect("it is on")
+    }
+
+    #[test]
+    fn the_delay_doubles_from_the_tenth_failure_to_four_seconds() {
+        let guessing = guessing(|_| {});
+        let delays = [0, 9, 10, 11, 12, 13, 14, 15, 99, i64::MAX].map(|failures| guessing.delay(failures));
+        let delays = delays.map(|delay| delay.map_or(0, |delay| delay.as_millis()));
+        assert_eq!(delays, [0, 0, 250, 500, 1000, 2000, 4000, 4000, 4000, 4000]);
+        let undelayed = self::guessing(|options| options.delay_after = 0);
+        assert_eq!(undelayed.delay(99), None);
+    }
+
+    #[test]
+    fn a_key_is_one_accounts_under_one_secret_in_any_spelling() {
+        let one = guessing(|_| {});
+        assert_eq!(one.key("ada@example.com"), one.key("Ada@EXAMPLE.com"));
+        assert_ne!(one.key("ada@example.com"), one.key("eve@example.com"));
+        assert_eq!(one.key("ada@example.com").len(), 24);
+        let options = PasswordOptions::default();
+        let other = Guessing::new(&options, "another secret", NonZeroUsize::MIN).expect("it is on");
+        assert_ne!(one.key("ada@example.com"), other.key("ada@example.com"));
+    }
+
+    #[tokio::test]
+    async fn a_lane_is_as_wide_as_it_says_and_gone_when_nobody_is_in_it() {
+        let guessing = guessing(|options| options.queue = 1);
+        let lanes = &guessing.lanes;
+        let mut turns = Vec::new();
+        for _ in 0..lanes.width {
+            turns.push(lanes.enter("a".to_owned()).await.expect("there is room"));
+        }
+        assert_eq!((lanes.width, turns[0].others()), (4, 3));
+        let waiting = lanes.enter("a".to_owned());
+        tokio::pin!(waiting);
+        assert!(tokio::time::timeout(Duration::ZERO, &mut waiting).await.is_err(), "it waits");
+        assert!(lanes.enter("a".to_owned()).await.is_err(), "the queue is full");
+        let other = lanes.enter("b".to_owned()).await.expect("another account has a lane of its own");
+        turns.pop();
+        let last = waiting.await.expect("a place is free");
+        drop((turns, other, last));
+        assert!(lanes.open.lock().expect("nobody panicked").is_empty());
+        assert_eq!(lanes.waiting.load(Ordering::Relaxed), 0);
+    }
+}

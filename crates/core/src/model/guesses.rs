@@ -1,0 +1,98 @@
+//! Wrong passwords, counted for each account that was named, whether it exists or not.
+//!
+//! A row says nothing of whom it is about: its id is a keyed hash. Every write is one statement, so that any number
+//! of processes count together.
+
+use crate::{
+    Result,
+    guessing::Forgiven,
+    model,
+    store::{self, Order, Select, Store, StoreError, Tx},
+    time::Time,
+};
+
+model! {
+    /// What is known of the attempts at one account.
+    pub struct Guess in "narthexGuess" {
+        /// Attempts that have failed or are not decided yet.
+        FAILURES failures: i64 = big_integer("failures");
+        /// When the last of them began.
+        LAST_ATTEMPT last_attempt: Time = time("lastAttempt").index();
+    }
+}
+
+/// Rows deleted in one statement: it holds a lock that others wait for.
+const PRUNED_AT_ONCE: u32 = 500;
+
+/// The rules for guesses.
+pub struct Guesses<D> {
+    database: D,
+}
+
+impl<D> Guesses<D> {
+    pub(crate) fn new(database: D) -> Self {
+        Self { database }
+    }
+}
+
+impl Guesses<&Store> {
+    /// Counts an attempt, unless there have been `limit` since `quiet_since`: then nothing is written and `None` comes
+    /// back.
+    pub(crate) async fn count(
+        &self,
+        key: &str,
+        now: Time,
+        quiet_since: Time,
+        limit: i64,
+    ) -> Result<Option<Guess>> {
+        let attempt = Guess {
+            id: key.to_owned(),
+            failures: 1,
+            last_attempt: now,
+            extra: store::Record::default(),
+            hidden: store::Record::default(),
+        };
+        let stale = Guess::LAST_ATTEMPT.lte(quiet_since);
+        Ok(self.database.tally(&attempt, Guess::FAILURES, stale, Guess::FAILURES.lt(limit)).await?)
+    }
+
+    /// What is known of the attempts at an account.
+    pub(crate) async fn by_key(&self, key: &str) -> Result<Option<Guess>> {
+        Ok(self.database.find(Guess::ID.eq(key)).await?)
+    }
+
+    /// Takes an attempt back that compared nothing.
+    pub(crate) async fn take_back(&self, key: &str) -> Result<()> {
+        let counted = Guess::ID.eq(key).and(Guess::FAILURES.gt(0));
+        self.database.add(counted, Guess::FAILURES, -1).await?;
+        Ok(())
+    }
+
+    /// Forgets the failures of an account.
+    pub(crate) async fn forget(&self, forgiven: &Forgiven) -> Result<()> {
+        self.database.delete(Guess::ID.eq(&forgiven.key)).await?;
+        Ok(())
+    }
+
+    /// Deletes what has been quiet, a few rows at a time; answers how many.
+    pub(crate) async fn prune(&self, quiet_since: Time) -> Result<u64, StoreError> {
+        let quiet = || Guess::LAST_ATTEMPT.lte(quiet_since);
+        let mut pruned = 0;
+        loop {
+            let next = Select::matching(quiet()).order_by(Guess::LAST_ATTEMPT, Order::Ascending);
+            let next = self.database.list(next.limit(1).offset(PRUNED_AT_ONCE)).await?;
+            let Some(next) = next.into_iter().next() else {
+                return Ok(pruned + self.database.delete(quiet()).await?);
+            };
+            pruned += self.database.delete(Guess::LAST_ATTEMPT.lte(next.last_attempt)).await?;
+        }
+    }
+}
+
+impl Guesses<&mut Tx> {
+    /// Forgets the failures of an account.
+    pub(crate) async fn forget(&mut self, forgiven: &Forgiven) -> Result<()> {
+        self.database.delete(Guess::ID.eq(&forgiven.key)).await?;
+        Ok(())
+    }
+}
