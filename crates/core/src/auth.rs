@@ -4,6 +4,7 @@ use crate::{
     config::{Config, HashName, Migrate, Resolved},
     context::SignedIn,
     crypto::{
+        blocklist::Blocklist,
         hash_pool::HashPool,
         password::{Scheme, is_upstream_hash},
         signed::Signer,
@@ -48,6 +49,8 @@ pub(crate) struct Engine {
     pub(crate) decoy: String,
     /// Counts wrong passwords, unless that is switched off.
     pub(crate) guessing: Option<Guessing>,
+    /// Passwords that are refused.
+    pub(crate) blocklist: Blocklist,
     /// Whether a sign-in replaces a hash of another scheme: only when a scheme was asked for by name.
     pub(crate) replaces_hashes: bool,
 }
@@ -149,6 +152,7 @@ impl AuthBuilder {
         let mut problems = std::mem::take(&mut manifest.problems);
         let proxies = trusted_proxies(&config, &mut problems);
         let cookies = AuthCookies::new(&config);
+        let blocklist = Blocklist::load(&config.password, &mut problems);
         let resolved = config.resolve(&mut problems);
         let schema = Schema::resolve(manifest.tables.iter().cloned(), manifest.extensions.iter().cloned());
         let schema = schema.map_err(|mut mistakes| problems.append(&mut mistakes)).unwrap_or_default();
@@ -165,6 +169,7 @@ impl AuthBuilder {
         let guessing = Guessing::new(&resolved.config.password, resolved.secret.expose(), threads);
         let engine = Engine {
             guessing,
+            blocklist,
             router: Router::new(&manifest.endpoints),
             signer: Signer::new(resolved.secret.expose()),
             cookies,

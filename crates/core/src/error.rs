@@ -61,6 +61,7 @@ codes! {
     MISSING_OR_NULL_ORIGIN "Missing or null Origin",
     PASSWORD_TOO_LONG "Password too long",
     PASSWORD_TOO_SHORT "Password too short",
+    PASSWORD_COMPROMISED "The password you entered has been compromised. Please choose a different password.",
     SESSION_NOT_FRESH "Session is not fresh",
     SERVICE_UNAVAILABLE "The server is busy. Try again shortly.",
     TOO_MANY_ATTEMPTS "Too many attempts",

@@ -1,5 +1,5 @@
 use serde::Deserialize;
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 /// `[password]`
 #[derive(Debug, Clone, Deserialize)]
@@ -20,6 +20,10 @@ pub struct PasswordOptions {
     pub delay_after: u32,
     /// Seconds without a failure after which an account's failures are forgotten.
     pub quiet_period: u32,
+    /// Refuse common passwords for new accounts and new passwords.
+    pub blocklist: bool,
+    /// A file of more passwords to refuse, one a line.
+    pub blocklist_file: Option<PathBuf>,
 }
 
 impl Default for PasswordOptions {
@@ -32,6 +36,8 @@ impl Default for PasswordOptions {
             max_failures: 100,
             delay_after: 10,
             quiet_period: 3600,
+            blocklist: false,
+            blocklist_file: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The endpoints every installation has: one file for each first segment of a path, as upstream's `api/routes`.
 
 mod ok;
+mod password_rules;
 pub(crate) mod session;
 mod sign_in;
 mod sign_out;

@@ -5,7 +5,6 @@
 //!
 //! Upstream: `api/routes/sign-up.ts`.
 
-use super::password_length;
 use crate::{
     context::Method,
     http::Replies as _,
@@ -64,8 +63,7 @@ impl SignUpEmail {
         if !options.enabled || options.disable_sign_up {
             return Err(Error::bad_request(Code::EMAIL_PASSWORD_SIGN_UP_DISABLED));
         }
-        password_length::not_too_short(&options, &body.password)?;
-        password_length::not_too_long(&options, &body.password)?;
+        cx.password_rules(&body.password)?;
         let signs_in = options.auto_sign_in && !options.require_email_verification;
         let new =
             NewUser { name: body.name, email: body.email.into(), email_verified: false, image: body.image };
