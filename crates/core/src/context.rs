@@ -204,9 +204,8 @@ impl Ctx {
         hash.map_err(Error::busy)?.map_err(Error::internal)
     }
 
-    /// Checks a password on the hashing threads and counts nothing, for what only a server can ask; endpoints use
-    /// [`Self::check_password`]. Without a stored hash it does the same work and finds it wrong.
-    pub async fn verify(&self, stored: Option<&str>, password: &Secret) -> Result<bool> {
+    /// Checks a password on the hashing threads and counts nothing: [`Self::check_password`] does. Without a stored hash it does the same work and finds it wrong.
+    pub(crate) async fn verify(&self, stored: Option<&str>, password: &Secret) -> Result<bool> {
         let is_known = stored.is_some();
         let (stored, password) =
             (stored.map_or_else(|| self.engine.decoy.clone(), str::to_owned), password.clone());

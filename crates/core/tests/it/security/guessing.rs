@@ -2,7 +2,7 @@
 
 use crate::support::{ADA, PASSWORD, ada, credentials};
 use insta::assert_snapshot;
-use narthex::{Config, Ctx, Plugin, Result, Setup, SignIn, http::Reply};
+use narthex::{Config, Ctx, Plugin, Result, Secret, Setup, SignIn, http::Reply};
 use narthex_testkit::{Builder, InstantTimer, TestApp};
 use serde_json::{Value, json};
 use std::{collections::HashMap, time::Duration};
@@ -362,6 +362,22 @@ async fn a_right_password_is_no_failure_where_something_else_stops_the_sign_in()
         assert_eq!(reply.to_string(), r#"403 {"message":"Email not verified","code":"EMAIL_NOT_VERIFIED"}"#);
     }
     assert_eq!((failures(&app).await, failures(&unverified).await), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn a_request_that_checks_twice_does_not_wait_for_itself() {
+    // Two at most: a lane in which one attempt has room.
+    let app = TestApp::with_config(limit(2)).await;
+    let checked = app.inside(|cx| {
+        Box::pin(async move {
+            let password = Secret::from(PASSWORD.to_owned());
+            let hash = cx.hash(&password).await.expect("a hash");
+            let first = cx.check_password(ADA, Some(&hash), &password).await.expect("counted");
+            (first, cx.check_password(ADA, Some(&hash), &password).await.expect("counted"))
+        })
+    });
+    assert_eq!(checked.await, (true, true));
+    assert_eq!(failures(&app).await, [0_i64; 0]);
 }
 
 #[tokio::test]
