@@ -1,12 +1,13 @@
 /** A database's schema as it is stored: what must not change when another server starts on it. */
 import Sqlite from "better-sqlite3";
 import pg from "pg";
+import { OWN_TABLES } from "./own-tables.ts";
 
 /**
  * Tables that Narthex adds to a database of upstream's, each by a decision: they and their rows are not compared,
  * and with any of them a database of upstream's has something to migrate. Upstream's own must stay untouched.
  */
-export const ONLY_OURS: string[] = [];
+export const ONLY_OURS: string[] = Object.keys(OWN_TABLES);
 
 /**
  * SQLite keeps the text of each statement. PostgreSQL keeps rows in its catalogues; the transaction that wrote

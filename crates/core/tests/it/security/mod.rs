@@ -1,7 +1,7 @@
 //! What must not be possible, one file for each kind of attack.
 
-mod corpora;
 mod blocklist;
+mod corpora;
 mod enumeration;
 mod guessing;
 mod input;
