@@ -121,6 +121,16 @@ pub(crate) fn find(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Sta
     sql.done()
 }
 
+/// A row that nobody else changes until the transaction ends. SQLite has one writer at a time, so whoever writes holds
+/// the lock already; PostgreSQL's kind still lets others refer to the row.
+pub(crate) fn lock(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Statement {
+    let mut statement = find(dialect, table, filter);
+    if dialect == Dialect::Postgres {
+        statement.text.push_str(" for no key update");
+    }
+    statement
+}
+
 /// A row of `child` and the row of `parent` whose id its column `on` holds.
 pub(crate) fn find_with_parent(
     dialect: Dialect,
@@ -380,6 +390,15 @@ mod tests {
         ];
         assert_eq!(statement.text, expected.concat());
         assert_eq!(statement.values.len(), 6);
+    }
+
+    #[test]
+    fn only_postgresql_has_to_ask_for_a_lock() {
+        let schema = schema();
+        let table = schema.table("user").expect("core has users");
+        let text = |dialect| lock(dialect, table, User::ID.eq("a").node).text;
+        assert!(text(Dialect::Sqlite).ends_with(r#" where "id" = ?1 limit 1"#));
+        assert!(text(Dialect::Postgres).ends_with(r#" where "id" = $1 limit 1 for no key update"#));
     }
 
     #[test]

@@ -114,6 +114,13 @@ impl Tx {
         self.one(&table, statement).await
     }
 
+    /// As [`Store::find`], and until this transaction ends nobody else changes the row or locks it.
+    pub async fn lock<M: Model>(&mut self, filter: Filter<M>) -> Result<Option<M>> {
+        let table = self.table::<M>()?;
+        let statement = sql::lock(self.store.dialect(), &table, filter.node);
+        self.one(&table, statement).await
+    }
+
     /// As [`Store::list`].
     pub async fn list<M: Model>(&mut self, query: impl Into<Select<M>> + Send) -> Result<Vec<M>> {
         let table = self.table::<M>()?;
