@@ -15,7 +15,7 @@ export interface Cells {
 }
 
 /** Codes upstream throws by literal, outside its registries. */
-const LITERAL_CODES = ["BAD_REQUEST", "EMAIL_PASSWORD_DISABLED", "EMAIL_PASSWORD_SIGN_UP_DISABLED", "UNSUPPORTED_MEDIA_TYPE"];
+const LITERAL_CODES = ["BAD_REQUEST", "EMAIL_PASSWORD_DISABLED", "EMAIL_PASSWORD_SIGN_UP_DISABLED", "INTERNAL_SERVER_ERROR", "UNAUTHORIZED", "UNSUPPORTED_MEDIA_TYPE"];
 
 const ORIGIN = ["MISSING_OR_NULL_ORIGIN", "INVALID_ORIGIN"];
 const CALLBACKS = ["INVALID_CALLBACK_URL", "INVALID_REDIRECT_URL", "INVALID_ERROR_CALLBACK_URL", "INVALID_NEW_USER_CALLBACK_URL"];
@@ -28,6 +28,7 @@ export const CELLS: { [endpoint: string]: Cells } = {
   "GET /ok": { options: ["baseURL", "basePath"], codes: [], unreachable: {} },
   "POST /sign-up/email": {
     options: [
+      "secrets",
       ...WHEREVER_A_COOKIE_IS_SET,
       ...CHECKS,
       "emailAndPassword.enabled",
@@ -57,6 +58,7 @@ export const CELLS: { [endpoint: string]: Cells } = {
   },
   "POST /sign-in/email": {
     options: [
+      "secrets",
       ...CHECKS,
       "emailAndPassword.enabled",
       "emailAndPassword.requireEmailVerification",
@@ -77,12 +79,12 @@ export const CELLS: { [endpoint: string]: Cells } = {
     unreachable: { FAILED_TO_CREATE_SESSION: WHEN_THE_DATABASE_FAILS },
   },
   "POST /sign-out": {
-    options: ["baseURL", ...CHECKS, "emailAndPassword.enabled"],
+    options: ["baseURL", "secrets", ...CHECKS, "emailAndPassword.enabled"],
     codes: [...BODY, ...ORIGIN, ...CALLBACKS],
     unreachable: {},
   },
   "GET /get-session": {
-    options: ["baseURL", "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh"],
+    options: ["baseURL", "secrets", "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh"],
     codes: [],
     unreachable: { FAILED_TO_GET_SESSION: WHEN_THE_DATABASE_FAILS, VALIDATION_ERROR: "every query value is accepted as a boolean" },
   },

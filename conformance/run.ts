@@ -11,7 +11,7 @@ import { OWN_TABLES, ownSchema, takeOwnRows } from "./lib/own-tables.ts";
 import { type NormalExchange, type NormalStep, normalise } from "./lib/normalise.ts";
 import { decisionPage, endpointOf, type Outcome, writeParity } from "./lib/parity.ts";
 import { play } from "./lib/play.ts";
-import type { Area, Scenario } from "./lib/scenario.ts";
+import { type Area, type Scenario, signingSecret } from "./lib/scenario.ts";
 import { MissingTool, narthexBinary, stopHosts, type Target } from "./lib/servers.ts";
 import { committed, strays, transcript, transcriptPath, writeTranscript } from "./lib/transcript.ts";
 import type { Database, Run } from "./lib/types.ts";
@@ -57,7 +57,7 @@ interface Result {
 
 async function referee(job: Job, target: Target): Promise<Result> {
   const { scenario, database } = job;
-  const secret = String(scenario.options.secret);
+  const secret = signingSecret(scenario.options);
   const left = await play(scenario, database, "upstream");
   const upstream = normalise(left, database, secret);
   if (left.failure !== undefined) return { job, upstream, differences: [], failure: `upstream: ${left.failure}`, log: left.log };

@@ -134,6 +134,12 @@ export class Jar {
   }
 }
 
+/** The secret that cookies are signed with: the first of several. */
+export function signingSecret(options: Options): string {
+  const { secret, secrets } = options as { secret?: string; secrets?: { value: string }[] };
+  return secrets?.[0]?.value ?? secret ?? "";
+}
+
 /** A cookie value signed as the servers sign it, percent-encoded. */
 export function signed(value: string, secret = SECRET): string {
   return encodeURIComponent(`${value}.${createHmac("sha256", secret).update(value, "utf8").digest("base64")}`);

@@ -15,6 +15,7 @@ function literal(value: Json): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "number" || typeof value === "boolean") return String(value);
   if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;
+  if (isTable(value)) return `{ ${Object.entries(value).map(([key, item]) => `${kebab(key)} = ${literal(item)}`).join(", ")} }`;
   throw new Error(`no TOML for ${JSON.stringify(value)}`);
 }
 

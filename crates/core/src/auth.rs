@@ -1,7 +1,7 @@
 //! The engine: built once from a configuration, plugins and a database, then shared by every request.
 
 use crate::{
-    config::{Config, HashName, Migrate, Resolved},
+    config::{Config, HashName, Migrate, Resolved, looks_weak},
     context::SignedIn,
     crypto::{
         blocklist::Blocklist,
@@ -160,6 +160,11 @@ impl AuthBuilder {
             return Err(BuildError { problems });
         };
 
+        if looks_weak(resolved.secrets.current()) {
+            tracing::warn!(
+                "the secret looks as if somebody had made it up; `openssl rand -base64 32` makes a good one"
+            );
+        }
         let rules = Rules { env: env.clone(), hooks: std::mem::take(&mut manifest.hooks.write) };
         let store = store.bind(Arc::new(schema), rules);
         prepare(&store, resolved.config.database.migrate).await?;
@@ -171,7 +176,7 @@ impl AuthBuilder {
             guessing,
             blocklist,
             router: Router::new(&manifest.endpoints),
-            signer: Signer::new(resolved.secret.expose()),
+            signer: Signer::new(resolved.secrets.current().expose()),
             cookies,
             trusted_proxies: proxies,
             hashing: HashPool::new(threads, resolved.config.password.queue, HASHING_NICENESS),

@@ -3,7 +3,7 @@
 use crate::{
     auth::Engine,
     config::Resolved,
-    crypto::password,
+    crypto::{at_rest::Secrets, password},
     env::Mail,
     error::{Error, Result},
     guessing::Forgiven,
@@ -160,6 +160,18 @@ impl Ctx {
         &self.engine.resolved
     }
 
+    /// The secrets, for what is kept encrypted.
+    pub fn secrets(&self) -> &Secrets {
+        &self.resolved().secrets
+    }
+
+    /// As many bytes of chance.
+    pub fn random<const COUNT: usize>(&self) -> [u8; COUNT] {
+        let mut bytes = [0; COUNT];
+        self.engine.env.entropy.fill(&mut bytes);
+        bytes
+    }
+
     /// Now.
     pub fn now(&self) -> Time {
         self.engine.env.clock.now()
@@ -198,8 +210,7 @@ impl Ctx {
     /// Hashes a password on the hashing threads; 503 when too many are waiting.
     pub async fn hash(&self, password: &Secret) -> Result<String> {
         let (scheme, password) = (self.engine.scheme, password.clone());
-        let mut salt = [0; 16];
-        self.engine.env.entropy.fill(&mut salt);
+        let salt = self.random::<16>();
         let hash = self.engine.hashing.run(move || scheme.hash(password.expose(), salt)).await;
         hash.map_err(Error::busy)?.map_err(Error::internal)
     }

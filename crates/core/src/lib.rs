@@ -34,8 +34,8 @@ mod time;
 pub use self::{
     auth::{Auth, AuthBuilder, BuildError},
     config::{
-        Advanced, Config, DatabaseOptions, EmailAndPassword, HashName, Migrate, OriginCheck, PasswordOptions,
-        SessionOptions,
+        Advanced, Config, DatabaseOptions, EmailAndPassword, HashName,
+        Migrate, OriginCheck, PasswordOptions, SessionOptions, VersionedSecret,
     },
     context::{Client, Ctx, Method, SignIn, SignedIn},
     endpoints::session::{FreshSession, SensitiveSession, Session},

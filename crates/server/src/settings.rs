@@ -4,7 +4,7 @@
 
 use crate::secret_file;
 use clap::Args;
-use narthex::{Config, Secret};
+use narthex::{Config, Secret, VersionedSecret};
 use serde::Deserialize as _;
 use std::{
     env,
@@ -67,11 +67,9 @@ impl Settings {
             let origins = origins.split(',').map(|origin| origin.trim().to_owned());
             config.trusted_origins.extend(origins.filter(|origin| !origin.is_empty()));
         }
-        if let Some(secret) = variable("BETTER_AUTH_SECRET") {
-            config.secret = Some(Secret::from(secret));
-        }
+        secrets(&mut config).map_err(|problem| vec![problem])?;
         let mut notes = Vec::new();
-        if config.secret.is_none() {
+        if config.secret.is_none() && config.secrets.is_none() {
             if !is_development(&config.base_url, listen) {
                 return Err(vec![
                     "secret: none is set; put the output of `openssl rand -base64 32` into BETTER_AUTH_SECRET".to_owned(),
@@ -88,6 +86,17 @@ impl Settings {
         }
         Ok(Self { config, listen, database, notes })
     }
+}
+
+/// The environment before the file, as for everything else; but a name that other programs read too comes last.
+fn secrets(config: &mut Config) -> Result<(), String> {
+    if let Some(list) = variable("BETTER_AUTH_SECRETS") {
+        config.secrets = Some(VersionedSecret::parse_list(&list)?);
+    }
+    let own = variable("BETTER_AUTH_SECRET").map(Secret::from);
+    let secret = own.or_else(|| config.secret.take().filter(|secret| !secret.expose().is_empty()));
+    config.secret = secret.or_else(|| variable("AUTH_SECRET").map(Secret::from));
+    Ok(())
 }
 
 fn read_file(named: Option<&Path>) -> Result<Table, String> {

@@ -6,17 +6,20 @@ mod advanced;
 mod database;
 mod email_and_password;
 mod password;
+mod secrets;
 mod session;
 
+pub(crate) use self::secrets::looks_weak;
 pub use self::{
     advanced::{Advanced, OriginCheck},
     database::{DatabaseOptions, Migrate},
     email_and_password::EmailAndPassword,
     password::{HashName, PasswordOptions},
+    secrets::VersionedSecret,
     session::SessionOptions,
 };
 
-use crate::{http::TrustedOrigins, secret::Secret};
+use crate::{crypto::at_rest::Secrets, http::TrustedOrigins, secret::Secret};
 use serde::Deserialize;
 use std::time::Duration;
 use url::Url;
@@ -31,6 +34,9 @@ pub struct Config {
     pub base_path: String,
     /// Signs cookies and encrypts what is kept encrypted. At least 32 characters.
     pub secret: Option<Secret>,
+    /// Several secrets, the current one first: the others still decrypt, but no longer sign. `secret` then only
+    /// decrypts what was encrypted before there were several.
+    pub secrets: Option<Vec<VersionedSecret>>,
     /// Origins that may call us with cookies and be redirected to, besides our own. Wildcards as upstream's.
     pub trusted_origins: Vec<String>,
     /// Signing in with an email address and a password.
@@ -51,6 +57,7 @@ impl Default for Config {
             base_url: "http://localhost:3001".to_owned(),
             base_path: "/api/auth".to_owned(),
             secret: None,
+            secrets: None,
             trusted_origins: Vec::new(),
             email_and_password: EmailAndPassword::default(),
             session: SessionOptions::default(),
@@ -67,7 +74,7 @@ pub(crate) struct Resolved {
     pub(crate) config: Config,
     pub(crate) base_path: String,
     pub(crate) trusted_origins: TrustedOrigins,
-    pub(crate) secret: Secret,
+    pub(crate) secrets: Secrets,
     pub(crate) expires_in: Duration,
 }
 
@@ -87,22 +94,15 @@ impl Config {
                 "" => format!("/{}", self.base_path.trim_matches('/')),
                 path => path.to_owned(),
             });
-        let secret = self.secret.clone().unwrap_or_default();
-        if secret.expose().chars().count() < 32 {
-            problems.push(
-                "secret: needs at least 32 characters; `openssl rand -base64 32` makes a good one".to_owned(),
-            );
-        }
+        let secrets = secrets::resolve(self.secret.as_ref(), self.secrets.as_deref(), problems);
         self.email_and_password.check(problems);
         self.session.check(problems);
         self.password.check(problems);
         self.advanced.check(problems);
-        if problems.len() > before {
-            return None;
-        }
+        let (Some(secrets), true) = (secrets, problems.len() == before) else { return None };
         let own = base.map(|base| base.origin().ascii_serialization());
         let trusted_origins = TrustedOrigins::new(own.iter().chain(&self.trusted_origins));
         let expires_in = Duration::from_secs(self.session.expires_in.into());
-        Some(Resolved { base_path, trusted_origins, secret, expires_in, config: self })
+        Some(Resolved { base_path, trusted_origins, secrets, expires_in, config: self })
     }
 }

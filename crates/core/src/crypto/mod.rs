@@ -4,6 +4,7 @@
 //! the failures of the hash pool. Mirrors `crypto/` of Better Auth and `crypto.mjs` of better-call.
 
 pub(crate) mod blocklist;
+pub mod at_rest;
 pub mod hash_pool;
 pub mod password;
 pub mod signed;

@@ -19,6 +19,7 @@ areas! {
     the_official_client_sees_what_upstream_shows_it: "client",
     ok_answers_as_upstream: "ok",
     origins_are_judged_as_upstream_does: "origin",
+    secrets_sign_as_upstreams_do: "secrets",
     sessions_are_answered_as_upstream: "session",
     sign_ins_are_answered_as_upstream: "sign-in",
     sign_outs_are_answered_as_upstream: "sign-out",

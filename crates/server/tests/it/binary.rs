@@ -197,7 +197,7 @@ fn configure(folder: &Path, text: &str) {
 }
 
 /// Runs a command that is to be refused with `code`; what it says in the end, its only word besides the log.
-fn refused(command: &mut Command, code: i32) -> String {
+pub(super) fn refused(command: &mut Command, code: i32) -> String {
     let Output { status, stdout, stderr } = command.env("NARTHEX_LOG", "off").output().unwrap();
     let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
     assert_eq!((status.code(), &*stdout), (Some(code), ""), "{stderr}");

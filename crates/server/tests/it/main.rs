@@ -23,6 +23,8 @@ mod lost_connection;
 #[cfg(test)]
 mod processes;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod trace;

@@ -53,7 +53,7 @@ pub(crate) fn traced_command(folder: &Path, calls: &str) -> Command {
 }
 
 fn in_folder(mut command: Command, folder: &Path) -> Command {
-    let decided = ["NARTHEX_", "BETTER_AUTH_", "DATABASE_URL", "PORT", "NODE_ENV"];
+    let decided = ["NARTHEX_", "BETTER_AUTH_", "AUTH_SECRET", "DATABASE_URL", "PORT", "NODE_ENV"];
     for (name, _) in std::env::vars_os() {
         if decided.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             command.env_remove(name);
