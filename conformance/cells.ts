@@ -93,6 +93,26 @@ export const CELLS: { [endpoint: string]: Cells } = {
     codes: ["METHOD_NOT_ALLOWED_DEFER_SESSION_REQUIRED", ...ORIGIN, "INVALID_CALLBACK_URL"],
     unreachable: { FAILED_TO_GET_SESSION: WHEN_THE_DATABASE_FAILS },
   },
+  "GET /list-sessions": {
+    options: ["session.freshAge", "session.expiresIn", "session.updateAge", "session.deferSessionRefresh"],
+    codes: ["UNAUTHORIZED", "SESSION_NOT_FRESH"],
+    unreachable: { INTERNAL_SERVER_ERROR: WHEN_THE_DATABASE_FAILS },
+  },
+  "POST /revoke-session": {
+    options: ["baseURL", "session.updateAge", "session.deferSessionRefresh"],
+    codes: [...BODY, ...ORIGIN, "INVALID_CALLBACK_URL", "UNAUTHORIZED"],
+    unreachable: { INTERNAL_SERVER_ERROR: WHEN_THE_DATABASE_FAILS },
+  },
+  "POST /revoke-sessions": {
+    options: ["baseURL", "session.updateAge"],
+    codes: ["BAD_REQUEST", "UNSUPPORTED_MEDIA_TYPE", ...ORIGIN, "INVALID_CALLBACK_URL", "UNAUTHORIZED"],
+    unreachable: { INTERNAL_SERVER_ERROR: WHEN_THE_DATABASE_FAILS },
+  },
+  "POST /revoke-other-sessions": {
+    options: ["baseURL", "session.updateAge"],
+    codes: ["BAD_REQUEST", "UNSUPPORTED_MEDIA_TYPE", ...ORIGIN, "INVALID_CALLBACK_URL", "UNAUTHORIZED"],
+    unreachable: {},
+  },
 };
 
 export function cellNames(endpoint: string, cells: Cells): string[] {

@@ -320,14 +320,20 @@ impl Ctx {
 
     /// How long a new session lives. One that ends with the browser is kept for a day here.
     pub(crate) fn session_lifetime(&self, remember: bool) -> Duration {
-        if remember { self.resolved().expires_in } else { Duration::from_hours(24) }
+        let lifetime = if remember { self.resolved().expires_in } else { Duration::from_hours(24) };
+        let now = self.now();
+        self.resolved().max_lifetime.cut(lifetime, now, now)
     }
 
     /// Sets the cookies of a session.
     pub(crate) fn set_session(&mut self, session: &Session, remember: bool) {
         let engine = Arc::clone(&self.engine);
         let ours = &engine.cookies;
-        let max_age = ours.session_token.attributes.max_age.filter(|_| remember);
+        let max_age = ours.session_token.attributes.max_age.filter(|_| remember).map(|most| {
+            let most = Duration::from_secs(most.try_into().unwrap_or(0));
+            let left = engine.resolved.max_lifetime.cut(most, session.created_at, self.now());
+            left.as_secs().try_into().unwrap_or(i64::MAX)
+        });
         self.cookies.set_signed(&engine.signer, &ours.session_token, &session.token, max_age);
         if !remember {
             self.cookies.set_signed(&engine.signer, &ours.dont_remember, "true", None);

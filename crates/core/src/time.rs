@@ -109,6 +109,14 @@ impl Sub<Duration> for Time {
     }
 }
 
+/// The time from one instant to a later one; none where it is not later.
+impl Sub for Time {
+    type Output = Duration;
+    fn sub(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(std::str::from_utf8(&self.iso()).unwrap_or_default())

@@ -10,6 +10,7 @@ mod secrets;
 mod session;
 
 pub(crate) use self::secrets::looks_weak;
+pub(crate) use self::session::MaxLifetime;
 pub use self::{
     advanced::{Advanced, OriginCheck},
     database::{DatabaseOptions, Migrate},
@@ -76,6 +77,7 @@ pub(crate) struct Resolved {
     pub(crate) trusted_origins: TrustedOrigins,
     pub(crate) secrets: Secrets,
     pub(crate) expires_in: Duration,
+    pub(crate) max_lifetime: MaxLifetime,
 }
 
 impl Config {
@@ -103,6 +105,7 @@ impl Config {
         let own = base.map(|base| base.origin().ascii_serialization());
         let trusted_origins = TrustedOrigins::new(own.iter().chain(&self.trusted_origins));
         let expires_in = Duration::from_secs(self.session.expires_in.into());
-        Some(Resolved { base_path, trusted_origins, secrets, expires_in, config: self })
+        let max_lifetime = MaxLifetime::new(&self.session);
+        Some(Resolved { base_path, trusted_origins, secrets, expires_in, max_lifetime, config: self })
     }
 }

@@ -3,6 +3,7 @@
 mod ok;
 mod password_rules;
 pub(crate) mod session;
+mod sessions;
 mod sign_in;
 mod sign_out;
 mod sign_up;
@@ -16,6 +17,7 @@ pub(crate) fn install(builder: AuthBuilder) -> AuthBuilder {
         .plugin(sign_out::SignOut)
         .plugin(sign_up::SignUpEmail)
         .plugin(sign_in::SignInEmail)
+        .plugin(sessions::UserSessions)
         .plugin(ok::OkEndpoint)
 }
 

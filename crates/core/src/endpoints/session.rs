@@ -91,7 +91,11 @@ async fn current(cx: &mut Ctx, query: &GetSessionQuery, is_post: bool) -> Result
     let may_write = !options.defer_session_refresh || is_post;
     let now = cx.now();
 
-    let found = cx.sessions().by_token(&token).await?;
+    let limit = engine.resolved.max_lifetime;
+    let mut found = cx.sessions().by_token(&token).await?;
+    if let Some((session, _)) = &mut found {
+        session.expires_at = limit.end(session.created_at, session.expires_at);
+    }
     let is_expired = found.as_ref().is_some_and(|(session, _)| session.expires_at < now);
     let Some((session, user)) = found.filter(|_| !is_expired) else {
         cx.forget_session();
@@ -108,20 +112,22 @@ async fn current(cx: &mut Ctx, query: &GetSessionQuery, is_post: bool) -> Result
     }
     let renewed_at = session.expires_at - engine.resolved.expires_in;
     let is_due = renewed_at + Duration::from_secs(options.update_age.into()) <= now
-        && !options.disable_session_refresh;
+        && !options.disable_session_refresh
+        && limit.leaves_more(session.created_at, session.expires_at);
     if !may_write {
         return Ok(Some(Current { session, user, needs_refresh: Some(is_due) }));
     }
     if !is_due {
         return Ok(Some(Current { session, user, needs_refresh: None }));
     }
-    let lifetime = engine.resolved.expires_in;
+    let lifetime = limit.cut(engine.resolved.expires_in, session.created_at, now);
     let renewed = cx.transact(async |tx: &mut Tx| tx.sessions().renew(&token, lifetime).await).await?;
-    let Some(session) = renewed else {
+    let Some(mut session) = renewed else {
         // Signed out elsewhere since we looked.
         cx.forget_session();
         return Err(Error::unauthorized(Code::FAILED_TO_GET_SESSION));
     };
+    session.expires_at = limit.end(session.created_at, session.expires_at);
     cx.set_session(&session, true);
     Ok(Some(Current { session, user, needs_refresh: None }))
 }
@@ -187,6 +193,8 @@ pub(crate) async fn of(engine: &Engine, headers: &HeaderMap) -> Result<Option<Si
     let found = model::Sessions::new(&engine.store).by_token(&token).await?;
     let now = engine.env.clock.now();
     Ok(found
-        .filter(|(session, _)| session.expires_at >= now)
+        .filter(|(session, _)| {
+            engine.resolved.max_lifetime.end(session.created_at, session.expires_at) >= now
+        })
         .map(|(session, user)| SignedIn { session, user }))
 }

@@ -65,6 +65,12 @@ impl<D: Reader> Sessions<D> {
     pub async fn of(&mut self, user_id: &str) -> Result<Vec<Session>> {
         Ok(self.database.list(Session::USER_ID.eq(user_id).into()).await?)
     }
+
+    /// The sessions of a user that have not ended by `now`.
+    pub async fn active(&mut self, user_id: &str, now: Time) -> Result<Vec<Session>> {
+        let active = Session::USER_ID.eq(user_id).and(Session::EXPIRES_AT.gt(now));
+        Ok(self.database.list(active.into()).await?)
+    }
 }
 
 impl Sessions<&mut Tx> {
@@ -99,6 +105,27 @@ impl Sessions<&mut Tx> {
     /// Ends a session.
     pub async fn delete(&mut self, token: &str) -> Result<()> {
         self.database.delete(Session::TOKEN.eq(token)).await?;
+        Ok(())
+    }
+
+    /// Ends a session, if it is this user's.
+    pub async fn revoke(&mut self, user_id: &str, token: &str) -> Result<()> {
+        self.database.delete(Session::TOKEN.eq(token).and(Session::USER_ID.eq(user_id))).await?;
+        Ok(())
+    }
+
+    /// Ends every session of a user.
+    pub async fn revoke_all(&mut self, user_id: &str) -> Result<()> {
+        self.database.delete(Session::USER_ID.eq(user_id)).await?;
+        Ok(())
+    }
+
+    /// Ends the sessions of a user but this one. What has ended by itself is left to whoever comes with its token, as
+    /// upstream leaves it.
+    pub async fn revoke_others(&mut self, user_id: &str, token: &str) -> Result<()> {
+        let now = self.database.env().clock.now();
+        let others = Session::USER_ID.eq(user_id).and(Session::TOKEN.ne(token));
+        self.database.delete(others.and(Session::EXPIRES_AT.gt(now))).await?;
         Ok(())
     }
 }

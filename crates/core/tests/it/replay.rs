@@ -21,6 +21,7 @@ areas! {
     origins_are_judged_as_upstream_does: "origin",
     secrets_sign_as_upstreams_do: "secrets",
     sessions_are_answered_as_upstream: "session",
+    sessions_are_listed_and_revoked_as_upstream_does: "sessions",
     sign_ins_are_answered_as_upstream: "sign-in",
     sign_outs_are_answered_as_upstream: "sign-out",
     sign_ups_are_answered_as_upstream: "sign-up",

@@ -2,6 +2,8 @@
 
 mod ok;
 mod session;
+mod session_lifetime;
+mod sessions;
 mod sign_in;
 mod sign_out;
 mod sign_up;
