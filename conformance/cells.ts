@@ -113,6 +113,45 @@ export const CELLS: { [endpoint: string]: Cells } = {
     codes: ["BAD_REQUEST", "UNSUPPORTED_MEDIA_TYPE", ...ORIGIN, "INVALID_CALLBACK_URL", "UNAUTHORIZED"],
     unreachable: {},
   },
+  "POST /change-password": {
+    options: [
+      "baseURL",
+      "emailAndPassword.minPasswordLength",
+      "emailAndPassword.maxPasswordLength",
+      "session.expiresIn",
+      "session.updateAge",
+    ],
+    codes: [
+      ...BODY,
+      ...ORIGIN,
+      "INVALID_CALLBACK_URL",
+      "UNAUTHORIZED",
+      "PASSWORD_TOO_SHORT",
+      "PASSWORD_TOO_LONG",
+      "CREDENTIAL_ACCOUNT_NOT_FOUND",
+      "INVALID_PASSWORD",
+    ],
+    unreachable: { FAILED_TO_GET_SESSION: WHEN_THE_DATABASE_FAILS },
+  },
+  "POST /verify-password": {
+    options: ["emailAndPassword.maxPasswordLength", "session.updateAge"],
+    codes: [...BODY, ...ORIGIN, "INVALID_CALLBACK_URL", "UNAUTHORIZED", "PASSWORD_TOO_LONG", "INVALID_PASSWORD"],
+    unreachable: {},
+  },
+  "GET /list-accounts": { options: ["session.updateAge"], codes: ["UNAUTHORIZED"], unreachable: {} },
+  "POST /unlink-account": {
+    options: ["account.accountLinking.allowUnlinkingAll", "session.freshAge", "session.updateAge"],
+    codes: [
+      ...BODY,
+      ...ORIGIN,
+      "INVALID_CALLBACK_URL",
+      "UNAUTHORIZED",
+      "SESSION_NOT_FRESH",
+      "ACCOUNT_NOT_FOUND",
+      "FAILED_TO_UNLINK_LAST_ACCOUNT",
+    ],
+    unreachable: {},
+  },
 };
 
 export function cellNames(endpoint: string, cells: Cells): string[] {

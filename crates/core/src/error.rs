@@ -42,12 +42,15 @@ macro_rules! codes {
 
 // Upstream: `core/error/codes.ts`, and the codes that upstream writes where they are thrown.
 codes! {
+    ACCOUNT_NOT_FOUND "Account not found",
+    CREDENTIAL_ACCOUNT_NOT_FOUND "Credential account not found",
     CROSS_SITE_NAVIGATION_LOGIN_BLOCKED "Cross-site navigation login blocked. This request appears to be a CSRF attack.",
     EMAIL_NOT_VERIFIED "Email not verified",
     EMAIL_PASSWORD_DISABLED "Email and password is not enabled",
     EMAIL_PASSWORD_SIGN_UP_DISABLED "Email and password sign up is not enabled",
     FAILED_TO_CREATE_USER "Failed to create user",
     FAILED_TO_GET_SESSION "Failed to get session",
+    FAILED_TO_UNLINK_LAST_ACCOUNT "You can't unlink your last account",
     INTERNAL_SERVER_ERROR "Internal Server Error",
     INVALID_CALLBACK_URL "Invalid callbackURL",
     INVALID_EMAIL "Invalid email",

@@ -34,7 +34,7 @@ mod time;
 pub use self::{
     auth::{Auth, AuthBuilder, BuildError},
     config::{
-        Advanced, Config, DatabaseOptions, EmailAndPassword, HashName,
+        AccountLinking, AccountOptions, Advanced, Config, DatabaseOptions, EmailAndPassword, HashName,
         Migrate, OriginCheck, PasswordOptions, SessionOptions, VersionedSecret,
     },
     context::{Client, Ctx, Method, SignIn, SignedIn},

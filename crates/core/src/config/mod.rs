@@ -2,6 +2,7 @@
 //!
 //! Each section is a file with its options and a `check` that reports every mistake in it.
 
+mod account;
 mod advanced;
 mod database;
 mod email_and_password;
@@ -12,6 +13,7 @@ mod session;
 pub(crate) use self::secrets::looks_weak;
 pub(crate) use self::session::MaxLifetime;
 pub use self::{
+    account::{AccountLinking, AccountOptions},
     advanced::{Advanced, OriginCheck},
     database::{DatabaseOptions, Migrate},
     email_and_password::EmailAndPassword,
@@ -44,6 +46,8 @@ pub struct Config {
     pub email_and_password: EmailAndPassword,
     /// Sessions.
     pub session: SessionOptions,
+    /// Ways to sign in.
+    pub account: AccountOptions,
     /// How passwords are hashed.
     pub password: PasswordOptions,
     /// What few need.
@@ -62,6 +66,7 @@ impl Default for Config {
             trusted_origins: Vec::new(),
             email_and_password: EmailAndPassword::default(),
             session: SessionOptions::default(),
+            account: AccountOptions::default(),
             password: PasswordOptions::default(),
             advanced: Advanced::default(),
             database: DatabaseOptions::default(),

@@ -1,5 +1,7 @@
 //! The endpoints every installation has: one file for each first segment of a path, as upstream's `api/routes`.
 
+mod change_password;
+mod list_accounts;
 mod ok;
 mod password_rules;
 pub(crate) mod session;
@@ -7,6 +9,8 @@ mod sessions;
 mod sign_in;
 mod sign_out;
 mod sign_up;
+mod unlink_account;
+mod verify_password;
 
 use crate::auth::AuthBuilder;
 
@@ -17,7 +21,11 @@ pub(crate) fn install(builder: AuthBuilder) -> AuthBuilder {
         .plugin(sign_out::SignOut)
         .plugin(sign_up::SignUpEmail)
         .plugin(sign_in::SignInEmail)
+        .plugin(verify_password::VerifyPassword)
+        .plugin(change_password::ChangePassword)
         .plugin(sessions::UserSessions)
+        .plugin(list_accounts::ListAccounts)
+        .plugin(unlink_account::UnlinkAccount)
         .plugin(ok::OkEndpoint)
 }
 

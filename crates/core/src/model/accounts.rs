@@ -1,8 +1,10 @@
 //! Ways in: a user has an account for each, and the one with a password is called `credential`.
 
 use crate::{
-    Result, model,
-    model::new_id,
+    Result,
+    error::{Code, Error},
+    model,
+    model::{User, new_id},
     store::{self, Reader, Tx},
     time::Time,
 };
@@ -50,14 +52,19 @@ impl<D: Reader> Accounts<D> {
         Self { database }
     }
 
+    /// The ways in which a user can sign in.
+    pub async fn of(&mut self, user_id: &str) -> Result<Vec<Account>> {
+        Ok(self.database.list(Account::USER_ID.eq(user_id).into()).await?)
+    }
+
     /// The account that holds a user's password.
     ///
     /// Asked also for an id that no user has, so that an unknown address costs the same statements.
     pub async fn credential(&mut self, user_id: &str) -> Result<Option<Account>> {
-        let accounts = self.database.list(Account::USER_ID.eq(user_id).into()).await?;
+        let accounts = self.of(user_id).await?;
         Ok(accounts
             .into_iter()
-            .find(|account: &Account| account.provider_id == CREDENTIAL && account.account_id == user_id))
+            .find(|account| account.provider_id == CREDENTIAL && account.account_id == user_id))
     }
 }
 
@@ -86,11 +93,26 @@ impl Accounts<&mut Tx> {
         self.database.create(&account).await
     }
 
-    /// Replaces the hash of a password, unless somebody changed it meanwhile.
-    pub async fn rehash(&mut self, account: &Account, password: String) -> Result<()> {
+    /// Replaces the hash of a password, unless somebody changed it meanwhile; answers whether it did.
+    pub async fn rehash(&mut self, account: &Account, password: String) -> Result<bool> {
         let now = self.database.env().clock.now();
         let same = Account::ID.eq(&account.id).and(Account::PASSWORD.eq(account.password.clone()));
-        self.database.change(same, Account::PASSWORD.set(password).and(Account::UPDATED_AT.set(now))).await?;
+        let replaced = Account::PASSWORD.set(password).and(Account::UPDATED_AT.set(now));
+        Ok(self.database.change(same, replaced).await?.is_some())
+    }
+
+    /// Takes a way to sign in from a user, but the last one only if `even_the_last`.
+    pub async fn unlink(&mut self, user_id: &str, id: &str, even_the_last: bool) -> Result<()> {
+        // Of two who unlink at once, the second counts what the first has left.
+        self.database.lock(User::ID.eq(user_id)).await?;
+        let accounts = self.of(user_id).await?;
+        if accounts.len() == 1 && !even_the_last {
+            return Err(Error::bad_request(Code::FAILED_TO_UNLINK_LAST_ACCOUNT));
+        }
+        if accounts.iter().all(|account| account.id != id) {
+            return Err(Error::bad_request(Code::ACCOUNT_NOT_FOUND));
+        }
+        self.database.delete(Account::ID.eq(id)).await?;
         Ok(())
     }
 }

@@ -16,9 +16,11 @@ macro_rules! areas {
 }
 
 areas! {
+    accounts_are_listed_and_unlinked_as_upstream_does: "account",
     the_official_client_sees_what_upstream_shows_it: "client",
     ok_answers_as_upstream: "ok",
     origins_are_judged_as_upstream_does: "origin",
+    passwords_are_changed_as_upstream_does: "password",
     secrets_sign_as_upstreams_do: "secrets",
     sessions_are_answered_as_upstream: "session",
     sessions_are_listed_and_revoked_as_upstream_does: "sessions",

@@ -1,5 +1,7 @@
 //! The endpoints every installation has, one file each, as in `src/endpoints`.
 
+mod accounts;
+mod change_password;
 mod ok;
 mod session;
 mod session_lifetime;
@@ -7,3 +9,4 @@ mod sessions;
 mod sign_in;
 mod sign_out;
 mod sign_up;
+mod verify_password;

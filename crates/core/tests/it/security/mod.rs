@@ -6,6 +6,7 @@ mod enumeration;
 mod guessing;
 mod input;
 mod origins;
+mod others;
 mod paths;
 mod redirects;
 mod secrets;

@@ -1,0 +1,17 @@
+use serde::Deserialize;
+
+/// `[account]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AccountOptions {
+    /// Several ways to sign in for one user.
+    pub account_linking: AccountLinking,
+}
+
+/// `[account.account-linking]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AccountLinking {
+    /// Whether somebody may give up their last way to sign in.
+    pub allow_unlinking_all: bool,
+}

@@ -1,0 +1,88 @@
+//! A new password for somebody who knows the old one.
+//!
+//! Only the password that was checked is replaced: of several who change it at once one does, and the others are
+//! answered as if they had come later. Ending the other sessions is part of the change, or neither happens.
+//!
+//! Upstream: `api/routes/update-user.ts`.
+
+use super::password_length;
+use crate::{input::Nullable, model::User, prelude::*};
+
+pub(crate) struct ChangePassword;
+
+impl Plugin for ChangePassword {
+    const ID: &'static str = "change-password";
+
+    fn install(&self, setup: &mut Setup<'_, Self>) {
+        setup.post("/change-password", Self::change);
+    }
+}
+
+input! {
+    /// The old password and the new one.
+    pub(crate) struct ChangePasswordBody {
+        /// The new password.
+        new_password: Password,
+        /// The password so far.
+        current_password: Password,
+        /// Whether to end all sessions and begin a new one.
+        revoke_other_sessions: Option<bool>,
+    }
+}
+
+output! {
+    /// The password has changed.
+    pub(crate) struct PasswordChanged {
+        /// The token of the new session, if the others were ended.
+        token: Nullable<String>,
+        /// Whose password it is.
+        user: User,
+    }
+}
+
+impl ChangePassword {
+    /// `POST /change-password`
+    async fn change(
+        &self,
+        cx: &mut Ctx,
+        Body(body): Body<ChangePasswordBody>,
+        SensitiveSession(SignedIn { user, .. }): SensitiveSession,
+    ) -> Result<Json<PasswordChanged>> {
+        let options = &cx.config().email_and_password;
+        password_length::not_too_short(options, &body.new_password)?;
+        password_length::not_too_long(options, &body.new_password)?;
+        password_length::not_too_long(options, &body.current_password)?;
+        let account = cx.accounts().credential(&user.id).await?;
+        let with_password =
+            account.filter(|account| account.password.as_deref().is_some_and(|stored| !stored.is_empty()));
+        let Some(account) = with_password else {
+            return Err(Error::bad_request(Code::CREDENTIAL_ACCOUNT_NOT_FOUND));
+        };
+        if !cx.verify(account.password.as_deref(), &body.current_password).await? {
+            return Err(Error::bad_request(Code::INVALID_PASSWORD));
+        }
+        let hash = cx.hash(&body.new_password).await?;
+
+        let starts_session = body.revoke_other_sessions == Some(true);
+        // Upstream: the new session lives as long as one that is remembered, even where the cookie says that it is
+        // not (kept).
+        let (client, lifetime) = (cx.client(), cx.session_lifetime(true));
+        let session = cx
+            .transact(async |tx: &mut Tx| {
+                if !tx.accounts().rehash(&account, hash).await? {
+                    return Err(Error::bad_request(Code::INVALID_PASSWORD));
+                }
+                if !starts_session {
+                    return Ok(None);
+                }
+                tx.sessions().revoke_all(&user.id).await?;
+                tx.sessions().create(&user.id, lifetime, client).await.map(Some)
+            })
+            .await?;
+        if let Some(session) = &session {
+            let remember = cx.signed_cookie(&cx.engine.cookies.dont_remember).is_none();
+            cx.set_session(session, remember);
+        }
+        Ok(Json(PasswordChanged { token: session.map(|session| session.token).into(), user }))
+    }
+}
