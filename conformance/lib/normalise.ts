@@ -205,6 +205,7 @@ class Normaliser {
       JSON.stringify(row)
         .replace(RANDOM, (match) => this.placeholders.get(match) ?? (this.literals.has(match) ? match : "<new>"))
         .replace(PASSWORD_IN_TEXT, "<new>")
+        .replace(/"lastRequest":"?\d{13}"?/, "<time>")
         .replace(/\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|\+00)/g, "<time>");
     const fresh = keyed.filter(({ key }) => !this.rowOrder.has(key)).map((item) => ({ ...item, mask: masked(item.row) }));
     fresh.sort((left, right) => (left.mask < right.mask ? -1 : left.mask > right.mask ? 1 : 0));
@@ -214,6 +215,7 @@ class Normaliser {
   }
 
   private cell(column: string, value: Cell): Cell {
+    if (column === "lastRequest" && value !== null && typeof value !== "object") return this.time(Number(value)) ?? value;
     if (typeof value !== "string") return value;
     if (column === "password") return this.password(value);
     if (this.database === "postgres" && POSTGRES_TIME.test(value)) return this.time(Date.parse(value)) ?? value;

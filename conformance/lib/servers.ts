@@ -163,8 +163,9 @@ async function startNarthex(wanted: Wanted): Promise<Server> {
   const { env, advance, offset } = environmentOf(wanted);
   const port = await freePort();
   const config = path.join(wanted.directory, "narthex.toml");
+  const quiet: Options = wanted.options.rateLimit === undefined ? { "rate-limit": { enabled: false } } : {};
   const database = { url: wanted.databaseUrl, ...(wanted.migrate ? { migrate: wanted.migrate } : {}) };
-  const local = { listen: `127.0.0.1:${port}`, "data-dir": wanted.directory, database };
+  const local = { listen: `127.0.0.1:${port}`, "data-dir": wanted.directory, database, ...quiet };
   fs.writeFileSync(config, narthexToml(wanted.options, local, wanted.hash));
   const child = spawn(narthexBinary(), ["serve", "--config", config], { env, stdio: ["ignore", "pipe", "pipe"], cwd: wanted.directory });
   const log = collect(child);

@@ -19,13 +19,18 @@ function literal(value: Json): string {
   throw new Error(`no TOML for ${JSON.stringify(value)}`);
 }
 
+/** A name that an operator chooses, such as a path, keeps its spelling. */
+function key(name: string): string {
+  return /^[A-Za-z0-9]+$/.test(name) ? kebab(name) : JSON.stringify(name);
+}
+
 function table(path: string[], value: { [key: string]: Json }): string[] {
   const entries = Object.entries(value).filter(([, item]) => item !== null);
   const own = entries.filter(([, item]) => !isTable(item));
   const lines: string[] = [];
   if (path.length > 0 && own.length > 0) lines.push("", `[${path.join(".")}]`);
-  for (const [key, item] of own) lines.push(`${kebab(key)} = ${literal(item)}`);
-  for (const [key, item] of entries) if (isTable(item)) lines.push(...table([...path, kebab(key)], item));
+  for (const [name, item] of own) lines.push(`${key(name)} = ${literal(item)}`);
+  for (const [name, item] of entries) if (isTable(item)) lines.push(...table([...path, key(name)], item));
   return lines;
 }
 

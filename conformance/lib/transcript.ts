@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { NormalStep } from "./normalise.ts";
 import type { Scenario } from "./scenario.ts";
 import { narthexToml } from "./servers.ts";
-import type { Change, Database, Tables } from "./types.ts";
+import type { Body, Change, Database, Tables } from "./types.ts";
 
 const folder = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../transcripts");
 
@@ -37,7 +37,8 @@ export function transcript(scenario: Scenario, runs: { [database in Database]?: 
     }
     if (step.kind === "sql") return { sql: step.sql, rows };
     if (step.kind !== "exchange") throw new Error("client results are no steps");
-    return { request: step.request, response: step.response, rows, ...(differs ? { differs } : {}) };
+    const response = differs?.narthex.body !== undefined && isPage(step.response.body) ? { ...step.response, body: null } : step.response;
+    return { request: step.request, response, rows, ...(differs ? { differs } : {}) };
   });
   const file = {
     scenario: scenario.name,
@@ -48,6 +49,11 @@ export function transcript(scenario: Scenario, runs: { [database in Database]?: 
     steps,
   };
   return `${JSON.stringify(file, null, 1)}\n`;
+}
+
+/** Whole pages of upstream's that ours take the place of say nothing to a replay. */
+function isPage(body: Body): boolean {
+  return typeof body === "string" && body.startsWith("<!DOCTYPE html>");
 }
 
 function mergedRows(...all: Change["rows"][]): Pick<Change, "rows"> {

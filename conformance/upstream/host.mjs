@@ -43,7 +43,8 @@ async function start({ id, options, url, passwordModule, sqliteModule }) {
     ...options,
     ...(password ? { emailAndPassword: { ...options.emailAndPassword, password } } : {}),
     database,
-    rateLimit: { enabled: false },
+    // Off unless the scenario has a word to say about it, as `startNarthex` does it for Narthex.
+    rateLimit: options.rateLimit ?? { enabled: false },
     telemetry: { enabled: false },
     logger: { disabled: true },
   };
