@@ -22,10 +22,28 @@ const CALLBACKS = ["INVALID_CALLBACK_URL", "INVALID_REDIRECT_URL", "INVALID_ERRO
 const BODY = ["BAD_REQUEST", "UNSUPPORTED_MEDIA_TYPE", "VALIDATION_ERROR"];
 const WHEREVER_A_COOKIE_IS_SET = ["baseURL", "advanced.useSecureCookies", "advanced.cookiePrefix"];
 const CHECKS = ["trustedOrigins", "advanced.disableCSRFCheck", "advanced.disableOriginCheck"];
+const LIMITS = ["rateLimit.enabled"];
+const PATHS = ["disabledPaths", "advanced.skipTrailingSlashes"];
 const WHEN_THE_DATABASE_FAILS = "only when the database fails";
 
 export const CELLS: { [endpoint: string]: Cells } = {
-  "GET /ok": { options: ["baseURL", "basePath"], codes: [], unreachable: {} },
+  "GET /ok": {
+    options: [
+      "baseURL",
+      "basePath",
+      ...PATHS,
+      "rateLimit.enabled",
+      "rateLimit.window",
+      "rateLimit.max",
+      "rateLimit.storage",
+      "rateLimit.customRules",
+      "advanced.ipAddress.ipAddressHeaders",
+      "advanced.ipAddress.ipv6Subnet",
+      "advanced.ipAddress.disableIpTracking",
+    ],
+    codes: [],
+    unreachable: {},
+  },
   "POST /sign-up/email": {
     options: [
       "secrets",
@@ -38,6 +56,12 @@ export const CELLS: { [endpoint: string]: Cells } = {
       "emailAndPassword.maxPasswordLength",
       "emailAndPassword.autoSignIn",
       "session.expiresIn",
+      ...PATHS,
+      ...LIMITS,
+      "rateLimit.customRules",
+      "advanced.ipAddress.ipAddressHeaders",
+      "advanced.ipAddress.ipv6Subnet",
+      "advanced.ipAddress.disableIpTracking",
     ],
     codes: [
       ...BODY,
@@ -64,6 +88,10 @@ export const CELLS: { [endpoint: string]: Cells } = {
       "emailAndPassword.requireEmailVerification",
       "emailAndPassword.maxPasswordLength",
       "session.expiresIn",
+      ...PATHS,
+      ...LIMITS,
+      "rateLimit.customRules",
+      "rateLimit.storage",
     ],
     codes: [
       ...BODY,
@@ -79,17 +107,17 @@ export const CELLS: { [endpoint: string]: Cells } = {
     unreachable: { FAILED_TO_CREATE_SESSION: WHEN_THE_DATABASE_FAILS },
   },
   "POST /sign-out": {
-    options: ["baseURL", "secrets", ...CHECKS, "emailAndPassword.enabled"],
+    options: ["baseURL", "secrets", ...CHECKS, "emailAndPassword.enabled", ...PATHS, ...LIMITS, "rateLimit.max", "rateLimit.customRules"],
     codes: [...BODY, ...ORIGIN, ...CALLBACKS],
     unreachable: {},
   },
   "GET /get-session": {
-    options: ["baseURL", "secrets", "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh"],
+    options: ["baseURL", "secrets", "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh", ...PATHS, ...LIMITS, "rateLimit.window", "rateLimit.max", "rateLimit.storage", "rateLimit.customRules"],
     codes: [],
     unreachable: { FAILED_TO_GET_SESSION: WHEN_THE_DATABASE_FAILS, VALIDATION_ERROR: "every query value is accepted as a boolean" },
   },
   "POST /get-session": {
-    options: ["session.deferSessionRefresh", "session.disableSessionRefresh"],
+    options: ["session.deferSessionRefresh", "session.disableSessionRefresh", ...PATHS],
     codes: ["METHOD_NOT_ALLOWED_DEFER_SESSION_REQUIRED", ...ORIGIN, "INVALID_CALLBACK_URL"],
     unreachable: { FAILED_TO_GET_SESSION: WHEN_THE_DATABASE_FAILS },
   },

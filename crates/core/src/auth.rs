@@ -1,7 +1,7 @@
 //! The engine: built once from a configuration, plugins and a database, then shared by every request.
 
 use crate::{
-    config::{Config, HashName, Migrate, Resolved, looks_weak},
+    config::{Config, Environment, HashName, Migrate, RateLimitStorage, Resolved, looks_weak},
     context::SignedIn,
     crypto::{
         blocklist::Blocklist,
@@ -13,10 +13,13 @@ use crate::{
     env::Env,
     error::{Result, chain},
     guessing::Guessing,
-    http::{Network, Reply, TrustedProxies, cookies::AuthCookies, dispatch, router::Router},
-    model::{self, Account},
+    http::{
+        Reply, client_ip::ClientAddresses, cookies::AuthCookies, disabled::DisabledPaths, dispatch,
+        rate_limit::RateLimiter, router::Router,
+    },
+    model::{self, Account, RateLimit},
     plugin::{Manifest, Plugin, Setup},
-    store::{Migration, Order, Rules, Schema, Select, Store},
+    store::{Migration, Model as _, Order, Rules, Schema, Select, Store},
 };
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -42,7 +45,9 @@ pub(crate) struct Engine {
     pub(crate) env: Env,
     pub(crate) signer: Signer,
     pub(crate) cookies: AuthCookies,
-    pub(crate) trusted_proxies: TrustedProxies,
+    pub(crate) addresses: ClientAddresses,
+    pub(crate) disabled: DisabledPaths,
+    pub(crate) limiter: Option<RateLimiter>,
     pub(crate) hashing: HashPool,
     pub(crate) scheme: Scheme,
     /// What is checked in place of the hash of an account that does not exist.
@@ -150,9 +155,13 @@ impl AuthBuilder {
     pub async fn build(self, store: Store) -> Result<Auth, BuildError> {
         let Self { config, mut manifest, env } = self;
         let mut problems = std::mem::take(&mut manifest.problems);
-        let proxies = trusted_proxies(&config, &mut problems);
+        let addresses = ClientAddresses::new(&config.advanced, &mut problems);
         let cookies = AuthCookies::new(&config);
         let blocklist = Blocklist::load(&config.password, &mut problems);
+        let limits = Limits::new(&config, &store);
+        if limits == Limits::InDatabase {
+            manifest.tables.push(RateLimit::table());
+        }
         let resolved = config.resolve(&mut problems);
         let schema = Schema::resolve(manifest.tables.iter().cloned(), manifest.extensions.iter().cloned());
         let schema = schema.map_err(|mut mistakes| problems.append(&mut mistakes)).unwrap_or_default();
@@ -171,14 +180,21 @@ impl AuthBuilder {
         let scheme = scheme(&resolved.config, &store).await?;
         let threads = resolved.config.password.threads.or_else(|| std::thread::available_parallelism().ok());
         let threads = threads.unwrap_or(NonZeroUsize::MIN);
-        let guessing = Guessing::new(&resolved.config.password, resolved.secret.expose(), threads);
+        let guessing = Guessing::new(&resolved.config.password, resolved.secrets.current().expose(), threads);
+        let router = Router::new(&manifest.endpoints);
+        let options = &resolved.config.rate_limit;
+        let limiter = counts_requests(&resolved.config).then(|| {
+            RateLimiter::new(options, &manifest.rate_limits, router.paths(), limits == Limits::InDatabase)
+        });
         let engine = Engine {
             guessing,
             blocklist,
-            router: Router::new(&manifest.endpoints),
+            disabled: DisabledPaths::new(&resolved.config.disabled_paths, router.paths()),
+            limiter,
+            router,
             signer: Signer::new(resolved.secrets.current().expose()),
             cookies,
-            trusted_proxies: proxies,
+            addresses,
             hashing: HashPool::new(threads, resolved.config.password.queue, HASHING_NICENESS),
             decoy: scheme.decoy(),
             replaces_hashes: resolved.config.password.hash != HashName::Auto,
@@ -192,16 +208,27 @@ impl AuthBuilder {
     }
 }
 
-fn trusted_proxies(config: &Config, problems: &mut Vec<String>) -> TrustedProxies {
-    let Some(entries) = &config.advanced.trusted_proxies else { return TrustedProxies::default() };
-    let mut networks = Vec::new();
-    for entry in entries {
-        match entry.parse::<Network>() {
-            Ok(network) => networks.push(network),
-            Err(error) => problems.push(format!("advanced.trusted-proxies = {entry:?}: {error}")),
+/// Where requests are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limits {
+    InMemory,
+    InDatabase,
+}
+
+impl Limits {
+    /// Behind a database that several processes share, each counting for itself would multiply every limit. The table
+    /// is there wherever the option says so, as upstream has it.
+    fn new(config: &Config, store: &Store) -> Self {
+        match config.rate_limit.storage {
+            Some(RateLimitStorage::Database) => Self::InDatabase,
+            None if store.is_shared() && counts_requests(config) => Self::InDatabase,
+            _ => Self::InMemory,
         }
     }
-    networks.into_iter().collect()
+}
+
+fn counts_requests(config: &Config) -> bool {
+    config.rate_limit.enabled.unwrap_or(config.environment == Environment::Production)
 }
 
 async fn prepare(store: &Store, migrate: Migrate) -> Result<(), BuildError> {

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
     guessing::Forgiven,
     http::{
-        Peer, Reply, client_ip,
+        Reply, client_ip,
         cookies::{self, Cookie, Cookies},
         router::Parameters,
     },
@@ -135,8 +135,7 @@ impl Ctx {
 
     /// Who is asking.
     pub fn client(&self) -> Client {
-        let peer = self.parts.extensions.get::<Peer>().map(|Peer(address)| address.ip());
-        let address = client_ip::client_ip(peer, self.headers(), &self.engine.trusted_proxies);
+        let address = self.engine.addresses.of(&self.parts);
         // One byte, one character: what upstream's server makes of a header.
         let user_agent =
             self.headers().get(USER_AGENT).map(|value| value.as_bytes().iter().map(|byte| char::from(*byte)));

@@ -34,8 +34,9 @@ mod time;
 pub use self::{
     auth::{Auth, AuthBuilder, BuildError},
     config::{
-        AccountLinking, AccountOptions, Advanced, Config, DatabaseOptions, EmailAndPassword, HashName,
-        Migrate, OriginCheck, PasswordOptions, SessionOptions, VersionedSecret,
+        AccountLinking, AccountOptions, Advanced, Config, CustomRules, DatabaseOptions, EmailAndPassword,
+        Environment, HashName, IpAddressOptions, Migrate, OriginCheck, PasswordOptions, RateLimitOptions,
+        RateLimitStorage, SessionOptions, VersionedSecret,
     },
     context::{Client, Ctx, Method, SignIn, SignedIn},
     endpoints::session::{FreshSession, SensitiveSession, Session},

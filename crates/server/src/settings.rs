@@ -4,7 +4,7 @@
 
 use crate::secret_file;
 use clap::Args;
-use narthex::{Config, Secret, VersionedSecret};
+use narthex::{Config, Environment, Secret, VersionedSecret};
 use serde::Deserialize as _;
 use std::{
     env,
@@ -68,9 +68,11 @@ impl Settings {
             config.trusted_origins.extend(origins.filter(|origin| !origin.is_empty()));
         }
         secrets(&mut config).map_err(|problem| vec![problem])?;
+        let is_development = is_development(&config.base_url, listen);
+        config.environment = if is_development { Environment::Development } else { Environment::Production };
         let mut notes = Vec::new();
         if config.secret.is_none() && config.secrets.is_none() {
-            if !is_development(&config.base_url, listen) {
+            if !is_development {
                 return Err(vec![
                     "secret: none is set; put the output of `openssl rand -base64 32` into BETTER_AUTH_SECRET".to_owned(),
                 ]);

@@ -5,7 +5,7 @@
 //! that. The format is described in `conformance/README.md`, whose harness records the transcripts.
 
 use crate::{app::TestApp, database::Dialect};
-use narthex::{Clock as _, Config, Time};
+use narthex::{Clock as _, Config, Environment, Time};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::{
@@ -23,6 +23,7 @@ const BETWEEN_STEPS: Duration = Duration::from_millis(7);
 
 #[derive(Deserialize)]
 struct Transcript {
+    env: String,
     databases: Vec<String>,
     toml: String,
     options: Options,
@@ -33,6 +34,8 @@ struct Transcript {
 struct Options {
     #[serde(rename = "baseURL")]
     base_url: String,
+    #[serde(rename = "rateLimit")]
+    rate_limit: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +102,12 @@ pub async fn replay(file: &Path) -> Vec<String> {
         toml::from_str(&transcript.toml).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     // Hashes are compared by whether they are there, and made by the hundred.
     config.password.bcrypt_cost = 4;
+    if transcript.options.rate_limit.is_none() {
+        config.rate_limit.enabled = Some(false);
+    }
+    if transcript.env != "production" {
+        config.environment = Environment::Development;
+    }
     let app = TestApp::builder().config(|ours| *ours = config).build().await;
     let dialect = match app.database().dialect() {
         Dialect::Sqlite => "sqlite",
@@ -366,6 +375,12 @@ impl Player {
                 match (expected, actual) {
                     (Value::String(template), Value::String(actual)) => self.matches(template, actual),
                     (Value::String(flag), Value::Bool(actual)) => (flag == "t") == *actual,
+                    // Numbers as PostgreSQL writes them, and milliseconds.
+                    (Value::String(template), Value::Number(actual)) => {
+                        let moment = template.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
+                        let moment = moment.and_then(|name| self.instant(name)).map(Time::millis);
+                        *template == actual.to_string() || (moment.is_some() && moment == actual.as_i64())
+                    }
                     (Value::Number(flag), Value::Bool(actual)) if is_bool => {
                         (flag.as_i64() == Some(1)) == *actual
                     }

@@ -1,3 +1,4 @@
+use super::IpAddressOptions;
 use serde::Deserialize;
 
 /// `[advanced]`
@@ -15,6 +16,10 @@ pub struct Advanced {
     pub disable_origin_check: Option<OriginCheck>,
     /// Addresses or networks whose forwarding headers count; the loopback ones when absent.
     pub trusted_proxies: Option<Vec<String>>,
+    /// How a client's address is found and kept.
+    pub ip_address: IpAddressOptions,
+    /// A path with a slash at its end means the same as without.
+    pub skip_trailing_slashes: bool,
 }
 
 /// Where origin checks are off.
@@ -36,6 +41,13 @@ impl Advanced {
             problems.push(format!(
                 "advanced.cookie-prefix = {prefix:?}: must be made of characters a cookie name can have"
             ));
+        }
+        self.ip_address.check(problems);
+        if self.trusted_proxies.is_some() && self.ip_address.trusted_proxies.is_some() {
+            problems.push(
+                "advanced.ip-address.trusted-proxies: is another name of advanced.trusted-proxies; set one of them"
+                    .to_owned(),
+            );
         }
     }
 }

@@ -6,7 +6,9 @@ mod account;
 mod advanced;
 mod database;
 mod email_and_password;
+mod ip_address;
 mod password;
+mod rate_limit;
 mod secrets;
 mod session;
 
@@ -17,7 +19,9 @@ pub use self::{
     advanced::{Advanced, OriginCheck},
     database::{DatabaseOptions, Migrate},
     email_and_password::EmailAndPassword,
+    ip_address::IpAddressOptions,
     password::{HashName, PasswordOptions},
+    rate_limit::{CustomRules, RateLimitOptions, RateLimitStorage},
     secrets::VersionedSecret,
     session::SessionOptions,
 };
@@ -54,6 +58,23 @@ pub struct Config {
     pub advanced: Advanced,
     /// How the tables are kept up to date.
     pub database: DatabaseOptions,
+    /// How often a client may ask.
+    pub rate_limit: RateLimitOptions,
+    /// Paths below the base path that are answered as if nothing were there.
+    pub disabled_paths: Vec<String>,
+    /// Whether this is the real thing. Whoever starts the server decides, not the file.
+    #[serde(skip)]
+    pub environment: Environment,
+}
+
+/// Whether this is the real thing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Environment {
+    /// Requests are limited unless the options say otherwise, and errors show nothing of our own.
+    #[default]
+    Production,
+    /// Somebody is trying things out on their own machine.
+    Development,
 }
 
 impl Default for Config {
@@ -70,6 +91,9 @@ impl Default for Config {
             password: PasswordOptions::default(),
             advanced: Advanced::default(),
             database: DatabaseOptions::default(),
+            rate_limit: RateLimitOptions::default(),
+            disabled_paths: Vec::new(),
+            environment: Environment::default(),
         }
     }
 }
@@ -98,7 +122,10 @@ impl Config {
         }
         let base_path =
             base.as_ref().map_or_else(String::new, |base| match base.path().trim_end_matches('/') {
-                "" => format!("/{}", self.base_path.trim_matches('/')),
+                "" => match self.base_path.trim_matches('/') {
+                    "" => String::new(),
+                    path => format!("/{path}"),
+                },
                 path => path.to_owned(),
             });
         let secrets = secrets::resolve(self.secret.as_ref(), self.secrets.as_deref(), problems);
@@ -106,6 +133,14 @@ impl Config {
         self.session.check(problems);
         self.password.check(problems);
         self.advanced.check(problems);
+        self.rate_limit.check(problems);
+        for path in &self.disabled_paths {
+            if !path.starts_with('/') || path.ends_with('/') {
+                problems.push(format!(
+                    "disabled-paths: {path:?} must be a path below the base path, such as \"/sign-up/email\""
+                ));
+            }
+        }
         let (Some(secrets), true) = (secrets, problems.len() == before) else { return None };
         let own = base.map(|base| base.origin().ascii_serialization());
         let trusted_origins = TrustedOrigins::new(own.iter().chain(&self.trusted_origins));

@@ -22,9 +22,12 @@ impl Auth {
     ///
     /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, which tells sessions where they come from.
     pub fn router(&self) -> Router {
-        let below = format!("{}/{{*path}}", self.base_path().trim_end_matches('/'));
-        let answer = async |State(auth): State<Self>, request| auth.answer(request).await;
-        Router::new().route(&below, axum::routing::any(answer)).with_state(self.clone())
+        let top = format!("{}/", self.base_path());
+        let answer = axum::routing::any(async |State(auth): State<Self>, request| auth.answer(request).await);
+        Router::new()
+            .route(&format!("{top}{{*path}}"), answer.clone())
+            .route(&top, answer)
+            .with_state(self.clone())
     }
 
     /// Answers one of axum's requests: for a fallback, which costs less than a route when there is nothing else.

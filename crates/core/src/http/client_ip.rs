@@ -10,10 +10,15 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
+    sync::Once,
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, request::Parts};
 
+use super::Peer;
+use crate::config::Advanced;
+
+#[cfg(test)]
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// How many leading bits of an IPv4 address that is written as IPv6 say just that.
@@ -91,44 +96,114 @@ impl Network {
     }
 }
 
-/// The address of the client, or nothing when the request came over no socket.
-///
+/// How the address of a client is found.
+#[derive(Debug)]
+pub(crate) struct ClientAddresses {
+    trusted: TrustedProxies,
+    headers: Vec<HeaderName>,
+    ipv6_subnet: u8,
+    pub(crate) is_tracking: bool,
+    warned: Once,
+}
+
+impl ClientAddresses {
+    pub(crate) fn new(options: &Advanced, problems: &mut Vec<String>) -> Self {
+        let entries = options.trusted_proxies.as_ref().or(options.ip_address.trusted_proxies.as_ref());
+        let mut parse = |entry: &String| {
+            let network = entry.parse::<Network>();
+            network
+                .map_err(|error| problems.push(format!("advanced.trusted-proxies = {entry:?}: {error}")))
+                .ok()
+        };
+        let trusted = match entries {
+            Some(entries) => entries.iter().filter_map(&mut parse).collect(),
+            None => TrustedProxies::default(),
+        };
+        let options = &options.ip_address;
+        // Names that are none are reported with the other mistakes of the section.
+        let headers = options.ip_address_headers.iter().filter_map(|name| name.parse().ok()).collect();
+        Self {
+            trusted,
+            headers,
+            ipv6_subnet: options.ipv6_subnet,
+            is_tracking: !options.disable_ip_tracking,
+            warned: Once::new(),
+        }
+    }
+
+    /// The address a request came from; of IPv6 only what its sender cannot choose. Nothing when the request came
+    /// over no socket, or when addresses are not to be looked at.
+    pub(crate) fn of(&self, parts: &Parts) -> Option<IpAddr> {
+        let peer = parts.extensions.get::<Peer>().filter(|_| self.is_tracking)?;
+        let peer = peer.0.ip().to_canonical();
+        let client = if self.trusted.contains(peer) {
+            client_ip(peer, &parts.headers, &self.headers, &self.trusted)
+        } else {
+            self.warn_of_stranger(peer, &parts.headers);
+            peer
+        };
+        Some(masked(client, self.ipv6_subnet))
+    }
+
+    /// A proxy that nobody has listed makes all clients one: they share its limits. Said once.
+    fn warn_of_stranger(&self, peer: IpAddr, headers: &HeaderMap) {
+        if !self.warned.is_completed() && self.headers.iter().any(|name| headers.contains_key(name)) {
+            self.warned.call_once(|| {
+                tracing::warn!(
+                    "{peer} names a client it speaks for and is not believed; if it is a proxy of yours, set \
+                     advanced.trusted-proxies = [\"{peer}\"]"
+                );
+            });
+        }
+    }
+}
+
 /// Starting at the peer, every trusted proxy is replaced by the hop it names, until an address is no
-/// trusted proxy, the header ends, or a hop is no IP address.
-pub(crate) fn client_ip(
-    peer: Option<IpAddr>,
-    headers: &HeaderMap,
-    trusted: &TrustedProxies,
-) -> Option<IpAddr> {
-    let mut client = peer?.to_canonical();
+/// trusted proxy, the header ends, or a hop is no IP address. The first header that names a hop counts.
+fn client_ip(peer: IpAddr, headers: &HeaderMap, names: &[HeaderName], trusted: &TrustedProxies) -> IpAddr {
+    if !trusted.contains(peer) {
+        return peer;
+    }
+    names.iter().find_map(|name| followed(headers, name, trusted)).unwrap_or(peer)
+}
+
+/// The furthest hop that a chain of trusted proxies vouches for.
+fn followed(headers: &HeaderMap, name: &HeaderName, trusted: &TrustedProxies) -> Option<IpAddr> {
+    let mut client = None;
     // By bytes: a client must not be able to spoil the whole line with a letter of its own.
-    let hops = headers
-        .get_all(FORWARDED_FOR)
-        .into_iter()
-        .rev()
-        .flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+    let lines = headers.get_all(name).into_iter().rev();
+    let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     for hop in hops.map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty()) {
-        if !trusted.contains(client) {
+        if client.is_some_and(|client| !trusted.contains(client)) {
             break;
         }
         let Some(address) = parse_address(hop) else { break };
-        client = address.to_canonical();
+        client = Some(address.to_canonical());
     }
-    Some(client)
+    client
+}
+
+fn masked(address: IpAddr, ipv6_subnet: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let ours = u128::MAX.checked_shl(128 - u32::from(ipv6_subnet.min(128))).unwrap_or(0);
+            Ipv6Addr::from_bits(address.to_bits() & ours).into()
+        }
+    }
 }
 
 fn parse_address(text: &[u8]) -> Option<IpAddr> {
     str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// The address as sessions store it and rate limits count it: IPv6 in full and only its network half,
-/// because the other half is the client's to choose.
+/// The address as sessions store it and rate limits count it: IPv6 in full.
 pub(crate) fn display(address: IpAddr) -> String {
-    match address.to_canonical() {
+    match address {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{a:04x}:{b:04x}:{c:04x}:{d:04x}:0000:0000:0000:0000")
+            let groups = address.segments().map(|group| format!("{group:04x}"));
+            groups.join(":")
         }
     }
 }
@@ -193,7 +268,8 @@ mod tests {
         for line in lines {
             headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line)?);
         }
-        Ok(client_ip(Some(peer), &headers, trusted).map(display).unwrap_or_default())
+        let names = [HeaderName::from_static(FORWARDED_FOR)];
+        Ok(display(masked(client_ip(peer.to_canonical(), &headers, &names, trusted), 64)))
     }
 
     fn listed(list: &[(&'static str, &'static str)], header: &str) -> Option<&'static str> {
@@ -253,7 +329,8 @@ mod tests {
         {
             let peer: IpAddr = peer.parse()?;
             for header in ["1.2.3.4", "127.0.0.1", "1.2.3.4, 127.0.0.1", "::1", "bogus", ""] {
-                assert_eq!(shown(peer, &[header.as_bytes()], &trusted)?, display(peer), "{peer} {header:?}");
+                let itself = display(masked(peer.to_canonical(), 64));
+                assert_eq!(shown(peer, &[header.as_bytes()], &trusted)?, itself, "{peer} {header:?}");
             }
         }
         Ok(())
@@ -282,18 +359,87 @@ mod tests {
         Ok(())
     }
 
+    fn request(
+        peer: Option<&str>,
+        headers: &[(&'static str, &'static str)],
+    ) -> Result<Parts, Box<dyn Error>> {
+        let mut request = http::Request::new(());
+        for (name, value) in headers {
+            request.headers_mut().append(*name, HeaderValue::from_static(value));
+        }
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(Peer((peer.parse::<IpAddr>()?, 1).into()));
+        }
+        Ok(request.into_parts().0)
+    }
+
+    fn addresses(change: impl FnOnce(&mut Advanced)) -> ClientAddresses {
+        let (mut options, mut problems) = (Advanced::default(), Vec::new());
+        change(&mut options);
+        let addresses = ClientAddresses::new(&options, &mut problems);
+        assert_eq!(problems, [""; 0]);
+        addresses
+    }
+
     #[test]
     fn other_headers_and_missing_peers_say_nothing() -> Outcome {
-        let mut headers = HeaderMap::new();
-        for name in ["forwarded", "x-real-ip", "x-client-ip", "cf-connecting-ip", "x-forwarded-host"] {
-            headers.insert(name, HeaderValue::from_static("1.2.3.4"));
+        let others = ["forwarded", "x-real-ip", "x-client-ip", "cf-connecting-ip", "x-forwarded-host"];
+        let mut headers: Vec<_> = others.map(|name| (name, "1.2.3.4")).to_vec();
+        let ours = addresses(|_| {});
+        assert_eq!(ours.of(&request(Some("127.0.0.1"), &headers)?), Some(LOOPBACK));
+        headers.push((FORWARDED_FOR, "1.2.3.4"));
+        assert_eq!(ours.of(&request(None, &headers)?), None);
+        assert_eq!(ours.of(&request(Some("127.0.0.1"), &headers)?), Some("1.2.3.4".parse()?));
+        let nobody = addresses(|options| options.trusted_proxies = Some(Vec::new()));
+        assert_eq!(nobody.of(&request(Some("127.0.0.1"), &headers)?), Some(LOOPBACK));
+        let blind = addresses(|options| options.ip_address.disable_ip_tracking = true);
+        assert_eq!(blind.of(&request(Some("127.0.0.1"), &headers)?), None);
+        Ok(())
+    }
+
+    #[test]
+    fn the_first_header_that_names_a_client_counts() -> Outcome {
+        let ours = addresses(|options| {
+            options.ip_address.ip_address_headers = vec!["X-Client-IP".to_owned(), FORWARDED_FOR.to_owned()];
+        });
+        for (first, second, expected) in [
+            ("1.2.3.4", "5.6.7.8", "1.2.3.4"),
+            ("", "5.6.7.8", "5.6.7.8"),
+            ("unknown", "5.6.7.8", "5.6.7.8"),
+            ("1.2.3.4", "", "1.2.3.4"),
+            ("unknown", "unknown", "127.0.0.1"),
+            ("127.0.0.1", "5.6.7.8", "127.0.0.1"),
+            ("9.9.9.9, 1.2.3.4", "5.6.7.8", "1.2.3.4"),
+        ] {
+            let headers = [("x-client-ip", first), (FORWARDED_FOR, second)];
+            assert_eq!(
+                ours.of(&request(Some("127.0.0.1"), &headers)?),
+                Some(expected.parse()?),
+                "{headers:?}"
+            );
+            let stranger = ours.of(&request(Some("203.0.113.1"), &headers)?);
+            assert_eq!(stranger, Some("203.0.113.1".parse()?), "{headers:?}");
         }
-        let trusted = TrustedProxies::default();
-        assert_eq!(client_ip(Some(LOOPBACK), &headers, &trusted), Some(LOOPBACK));
-        headers.insert(FORWARDED_FOR, HeaderValue::from_static("1.2.3.4"));
-        assert_eq!(client_ip(None, &headers, &trusted), None);
-        assert_eq!(client_ip(Some(LOOPBACK), &headers, &trusted), Some("1.2.3.4".parse()?));
-        assert_eq!(client_ip(Some(LOOPBACK), &headers, &networks([])?), Some(LOOPBACK));
+        Ok(())
+    }
+
+    #[test]
+    fn of_ipv6_only_the_subnet_is_kept() -> Outcome {
+        for (bits, expected) in [
+            (0, "0000:0000:0000:0000:0000:0000:0000:0000"),
+            (1, "8000:0000:0000:0000:0000:0000:0000:0000"),
+            (48, "ffff:ffff:ffff:0000:0000:0000:0000:0000"),
+            (56, "ffff:ffff:ffff:ff00:0000:0000:0000:0000"),
+            (64, "ffff:ffff:ffff:ffff:0000:0000:0000:0000"),
+            (127, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe"),
+            (128, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ] {
+            let ours = addresses(|options| options.ip_address.ipv6_subnet = bits);
+            let parts = request(Some("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), &[])?;
+            assert_eq!(ours.of(&parts).map(display).as_deref(), Some(expected));
+            let parts = request(Some("255.255.255.255"), &[])?;
+            assert_eq!(ours.of(&parts).map(display).as_deref(), Some("255.255.255.255"));
+        }
         Ok(())
     }
 

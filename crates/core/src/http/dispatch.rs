@@ -1,15 +1,15 @@
-//! One request from the wire to its reply: route, body, origin, hooks, handler, hooks.
+//! One request from the wire to its reply: route, limit, body, origin, hooks, handler, hooks.
 //!
 //! Upstream: `api/dispatch.ts` and better-call's `router.ts`.
 
-use super::{body, origin, reply::Reply};
+use super::{body, disabled::DisabledPaths, origin, rate_limit::RateLimiter, reply::Reply};
 use crate::{
     auth::Engine,
     context::Ctx,
     error::{Code, Error, Result, chain},
 };
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, request::Parts};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// How long a request may take before it is given up with 503.
@@ -26,11 +26,29 @@ pub(crate) async fn handle(engine: &Arc<Engine>, request: Request<Bytes>) -> Res
     else {
         return Engine::not_found();
     };
-    let Some((position, parameters)) = engine.router.find(&parts.method, path) else {
-        return Engine::not_found();
+    // Limits and switches look at what a path means, so that its spelling is of no use against them.
+    let plain = path.trim_end_matches('/');
+    let route = if engine.resolved.config.advanced.skip_trailing_slashes {
+        path.strip_suffix('/').unwrap_or(path)
+    } else {
+        path
     };
+    let found = engine.router.find(&parts.method, route);
+    let number = if route == plain { found.path } else { engine.router.find(&parts.method, plain).path };
+    if engine.disabled.contains(plain, number) {
+        return DisabledPaths::reply();
+    }
+    if let Some(limiter) = &engine.limiter {
+        match limit(engine, limiter, &parts, plain, number).await {
+            Ok(None) => {}
+            Ok(Some(refusal)) => return refusal,
+            // Whoever cannot be counted is not let through.
+            Err(error) => return failed(&error).into_response([], []),
+        }
+    }
+    let Some((position, parameters)) = found.endpoint else { return Engine::not_found() };
     let is_read = parts.method == Method::GET;
-    let path = path.to_owned();
+    let path = route.to_owned();
     let cx = Ctx::new(Arc::clone(engine), parts, path, parameters);
     if is_read {
         return run(cx, position, body).await;
@@ -41,6 +59,20 @@ pub(crate) async fn handle(engine: &Arc<Engine>, request: Request<Bytes>) -> Res
         deadline.unwrap_or_else(|elapsed| failed(&Error::busy(elapsed)).into_response([], []))
     });
     task.await.unwrap_or_else(|error| failed(&Error::internal(error)).into_response([], []))
+}
+
+async fn limit(
+    engine: &Engine,
+    limiter: &RateLimiter,
+    parts: &Parts,
+    path: &str,
+    number: Option<usize>,
+) -> Result<Option<Response<Bytes>>> {
+    if !engine.addresses.is_tracking {
+        return Ok(None);
+    }
+    let path = if path.is_empty() { "/" } else { path };
+    limiter.refuses(&engine.store, &engine.env, engine.addresses.of(parts), path, number).await
 }
 
 async fn run(mut cx: Ctx, position: usize, body: Bytes) -> Response<Bytes> {

@@ -3,6 +3,7 @@
 //! | order | where |
 //! |-|-|
 //! | path and method to endpoint | `router.rs` |
+//! | whether it is switched off, or asked for too often | `disabled.rs`, `rate_limit.rs`, `client_ip.rs` |
 //! | body to JSON value | `body.rs` |
 //! | where the request comes from | `origin.rs` |
 //! | hooks, handler, hooks | `dispatch.rs` |
@@ -13,11 +14,14 @@ mod body;
 pub(crate) mod client_ip;
 pub(crate) mod cookie_text;
 pub(crate) mod cookies;
+pub(crate) mod disabled;
 pub(crate) mod dispatch;
 mod extract;
 pub(crate) mod origin;
 mod origin_pattern;
 mod percent;
+pub(crate) mod rate_limit;
+mod rate_limit_memory;
 mod reply;
 pub(crate) mod router;
 
@@ -35,4 +39,6 @@ pub use self::{
     reply::{Json, Replies, Reply},
 };
 
-pub(crate) use self::{cookie_text as cookie, percent::encode_component, reply::location};
+pub(crate) use self::{
+    cookie_text as cookie, percent::encode_component, reply::location,
+};

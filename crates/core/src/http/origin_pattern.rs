@@ -298,7 +298,7 @@ impl AppGlob {
 ///
 /// Characters are UTF-16 units, as JavaScript counts them.
 #[derive(Clone, Debug)]
-struct Glob {
+pub(super) struct Glob {
     steps: Vec<Step>,
 }
 
@@ -317,7 +317,7 @@ enum Step {
 }
 
 impl Glob {
-    fn new(pattern: &str) -> Self {
+    pub(super) fn new(pattern: &str) -> Self {
         let mut steps = Vec::new();
         let mut segments = pattern.split('/').enumerate().peekable();
         while let Some((index, segment)) = segments.next() {
@@ -348,7 +348,7 @@ impl Glob {
         Self { steps }
     }
 
-    fn matches(&self, text: &str) -> bool {
+    pub(super) fn matches(&self, text: &str) -> bool {
         let text: Vec<u16> = text.encode_utf16().collect();
         // Cell `n` says whether the steps so far can end after `n` units.
         let mut reach = vec![false; text.len() + 1];

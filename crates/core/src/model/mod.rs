@@ -5,6 +5,7 @@
 
 mod accounts;
 mod guesses;
+mod rate_limits;
 mod sessions;
 pub(crate) mod users;
 mod verifications;
@@ -12,6 +13,7 @@ mod verifications;
 pub use self::{
     accounts::{Account, Accounts},
     guesses::{Guess, Guesses},
+    rate_limits::RateLimit,
     sessions::{Session, SessionCreated, Sessions},
     users::{NewUser, User, UserCreated, Users},
     verifications::{Verification, Verifications},

@@ -4,6 +4,7 @@
 //! [`Ctx::transact`](crate::Ctx::transact), which hands out a [`Tx`]; there is no other way to a transaction, and a
 //! `Tx` reaches nothing slow, so no transaction is ever held across a password hash or a request to elsewhere.
 
+mod counting;
 mod error;
 pub(crate) mod filter;
 mod migrate;
@@ -260,6 +261,11 @@ impl Store {
                 Ok(database.scan(statement, kinds.collect()).await?.into_iter().next())
             }
         }
+    }
+
+    /// Whether other processes may have the same database open over a network.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.backend, Backend::Postgres(_))
     }
 
     fn table<M: Model>(&self) -> Result<&Arc<ResolvedTable>> {

@@ -1,14 +1,16 @@
 //! The SQL generator: every statement either database ever sees, but DDL, is rendered here.
 //!
-//! Ten shapes, two dialects that differ in the placeholder and in one locking clause. Written by hand, not with a
+//! A dozen shapes, two dialects that differ in the placeholder and in one locking clause. Written by hand, not with a
 //! query builder: the texts are short, upstream's quoting is fixed, and rendering one costs less than looking it
 //! up in a cache (the select lists, its longest part, are rendered once per table).
 
 use super::{
     filter::{Node, Operator, Order},
+    model::Model as _,
     schema::ResolvedTable,
     value::Value,
 };
+use crate::model::RateLimit;
 use std::fmt::Write as _;
 
 /// What the two databases spell differently.
@@ -330,6 +332,67 @@ pub(crate) fn add(dialect: Dialect, table: &ResolvedTable, filter: Node, column:
     sql.filter(filter, None);
     sql.text.push_str(" returning ");
     sql.text.push_str(&table.columns);
+    sql.done()
+}
+
+/// Adds one to the count of `row.key`, or begins at one where there is none or its last request is `idle_since` or
+/// older; writes and returns nothing where the count has reached `max`.
+pub(crate) fn count_request(
+    dialect: Dialect,
+    table: &ResolvedTable,
+    row: &RateLimit,
+    idle_since: i64,
+    max: u32,
+) -> Statement {
+    let mut statement = insert(dialect, table, row.columns());
+    let returning = format!(" returning {}", table.columns);
+    statement.text.truncate(statement.text.len().saturating_sub(returning.len()));
+    let mut sql = Writer { dialect, text: statement.text, values: statement.values };
+    let [key, count, last] = [RateLimit::KEY.name(), RateLimit::COUNT.name(), RateLimit::LAST_REQUEST.name()];
+    // The row that is there, as opposed to the one that was to be inserted.
+    let there = |sql: &mut Writer, column| {
+        sql.identifier(table.name);
+        sql.text.push('.');
+        sql.identifier(column);
+    };
+    sql.text.push_str(" on conflict (");
+    sql.identifier(key);
+    sql.text.push_str(") do update set ");
+    sql.identifier(count);
+    sql.text.push_str(" = case when ");
+    there(&mut sql, last);
+    sql.text.push_str(" <= ");
+    sql.value(Value::Integer(idle_since));
+    sql.text.push_str(" then 1 else ");
+    there(&mut sql, count);
+    sql.text.push_str(" + 1 end, ");
+    sql.identifier(last);
+    sql.text.push_str(" = ");
+    sql.value(Value::Integer(row.last_request));
+    sql.text.push_str(" where ");
+    there(&mut sql, last);
+    sql.text.push_str(" <= ");
+    sql.value(Value::Integer(idle_since));
+    sql.text.push_str(" or ");
+    there(&mut sql, count);
+    sql.text.push_str(" < ");
+    sql.value(Value::Integer(max.min(i32::MAX.unsigned_abs()).into()));
+    sql.text.push_str(&returning);
+    sql.done()
+}
+
+/// Deletes at most `limit` rows. The filter is written twice: a row that changes while it is being looked at is judged
+/// again, as it is by then.
+pub(crate) fn delete_some(dialect: Dialect, table: &ResolvedTable, filter: Node, limit: u32) -> Statement {
+    let mut sql =
+        Writer::new(dialect, &["delete from \"", table.name, "\" where \"id\" in (select \"id\" from \""]);
+    sql.text.push_str(table.name);
+    sql.text.push('"');
+    sql.filter(filter.clone(), None);
+    sql.text.push_str(" limit ");
+    sql.value(Value::Integer(limit.into()));
+    sql.text.push_str(") and ");
+    sql.node(filter, None);
     sql.done()
 }
 

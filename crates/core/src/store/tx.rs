@@ -221,11 +221,15 @@ impl Tx {
         }
     }
 
-    fn table<M: Model>(&self) -> Result<Arc<ResolvedTable>> {
+    pub(super) fn table<M: Model>(&self) -> Result<Arc<ResolvedTable>> {
         self.store.table::<M>().map(Arc::clone)
     }
 
-    async fn one<M: Model>(&mut self, table: &ResolvedTable, statement: Statement) -> Result<Option<M>> {
+    pub(super) async fn one<M: Model>(
+        &mut self,
+        table: &ResolvedTable,
+        statement: Statement,
+    ) -> Result<Option<M>> {
         self.row(statement, table.kinds()).await?.map(|row| model::read(table, row)).transpose()
     }
 
@@ -242,7 +246,7 @@ impl Tx {
         }
     }
 
-    async fn execute(&mut self, statement: Statement) -> Result<u64> {
+    pub(super) async fn execute(&mut self, statement: Statement) -> Result<u64> {
         self.store.count_statement();
         match &mut self.connection {
             Connection::Sqlite(turn) => sqlite::execute(turn.connection()?, &statement),

@@ -22,6 +22,8 @@ areas! {
     origins_are_judged_as_upstream_does: "origin",
     passwords_are_changed_as_upstream_does: "password",
     secrets_sign_as_upstreams_do: "secrets",
+    paths_lead_where_upstreams_lead: "paths",
+    limits_are_upstreams: "rate-limit",
     sessions_are_answered_as_upstream: "session",
     sessions_are_listed_and_revoked_as_upstream_does: "sessions",
     sign_ins_are_answered_as_upstream: "sign-in",

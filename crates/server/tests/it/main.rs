@@ -19,6 +19,8 @@ mod durability;
 #[cfg(test)]
 mod guessing;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod lost_connection;
 #[cfg(test)]
 mod processes;

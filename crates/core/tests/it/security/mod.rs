@@ -8,5 +8,6 @@ mod input;
 mod origins;
 mod others;
 mod paths;
+mod rate_limits;
 mod redirects;
 mod secrets;

@@ -1,0 +1,4 @@
+//! What is decided about a request before an endpoint sees it.
+
+mod paths;
+mod rate_limit;
