@@ -44,6 +44,7 @@ export const CELLS: { [endpoint: string]: Cells } = {
     codes: [],
     unreachable: {},
   },
+  "GET /error": { options: ["basePath", "onAPIError.errorURL", "disabledPaths"], codes: [], unreachable: {} },
   "POST /sign-up/email": {
     options: [
       "secrets",

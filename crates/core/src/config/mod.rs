@@ -7,6 +7,7 @@ mod advanced;
 mod database;
 mod email_and_password;
 mod ip_address;
+mod on_api_error;
 mod password;
 mod rate_limit;
 mod secrets;
@@ -20,6 +21,7 @@ pub use self::{
     database::{DatabaseOptions, Migrate},
     email_and_password::EmailAndPassword,
     ip_address::IpAddressOptions,
+    on_api_error::OnApiError,
     password::{HashName, PasswordOptions},
     rate_limit::{CustomRules, RateLimitOptions, RateLimitStorage},
     secrets::VersionedSecret,
@@ -62,6 +64,8 @@ pub struct Config {
     pub rate_limit: RateLimitOptions,
     /// Paths below the base path that are answered as if nothing were there.
     pub disabled_paths: Vec<String>,
+    /// What becomes of errors that end in a browser.
+    pub on_api_error: OnApiError,
     /// Whether this is the real thing. Whoever starts the server decides, not the file.
     #[serde(skip)]
     pub environment: Environment,
@@ -93,6 +97,7 @@ impl Default for Config {
             database: DatabaseOptions::default(),
             rate_limit: RateLimitOptions::default(),
             disabled_paths: Vec::new(),
+            on_api_error: OnApiError::default(),
             environment: Environment::default(),
         }
     }
@@ -134,6 +139,7 @@ impl Config {
         self.password.check(problems);
         self.advanced.check(problems);
         self.rate_limit.check(problems);
+        self.on_api_error.check(problems);
         for path in &self.disabled_paths {
             if !path.starts_with('/') || path.ends_with('/') {
                 problems.push(format!(

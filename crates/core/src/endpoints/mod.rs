@@ -2,6 +2,7 @@
 
 mod change_password;
 mod list_accounts;
+mod error;
 mod ok;
 mod password_rules;
 pub(crate) mod session;
@@ -27,6 +28,7 @@ pub(crate) fn install(builder: AuthBuilder) -> AuthBuilder {
         .plugin(list_accounts::ListAccounts)
         .plugin(unlink_account::UnlinkAccount)
         .plugin(ok::OkEndpoint)
+        .plugin(error::ErrorPage)
 }
 
 /// Whether a password is too short or too long, in UTF-16 units as JavaScript counts them.

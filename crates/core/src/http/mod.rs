@@ -10,6 +10,7 @@
 //! | inputs to types, guards | `extract.rs` |
 //! | cookies, reply | `cookies.rs`, `reply.rs` |
 
+mod append_query;
 mod body;
 pub(crate) mod client_ip;
 pub(crate) mod cookie_text;
@@ -40,5 +41,5 @@ pub use self::{
 };
 
 pub(crate) use self::{
-    cookie_text as cookie, percent::encode_component, reply::location,
+    append_query::append_query, cookie_text as cookie, percent::encode_component, reply::location,
 };

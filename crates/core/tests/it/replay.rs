@@ -18,6 +18,7 @@ macro_rules! areas {
 areas! {
     accounts_are_listed_and_unlinked_as_upstream_does: "account",
     the_official_client_sees_what_upstream_shows_it: "client",
+    errors_end_where_upstream_sends_them: "error-page",
     ok_answers_as_upstream: "ok",
     origins_are_judged_as_upstream_does: "origin",
     passwords_are_changed_as_upstream_does: "password",

@@ -72,6 +72,8 @@ fn in_production_limits_are_on_and_in_development_off() {
         command.env("BETTER_AUTH_SECRET", "a-secret-that-is-long-enough-for-it");
         let server = Server::spawn(command, database.folder());
         assert_eq!([0; 4].map(|_| server.status_of("/api/auth/ok")), expected, "{environment}");
+        let failed = if environment == "production" { 302 } else { 200 };
+        assert_eq!(server.status_of("/api/auth/error?error=x"), failed, "{environment}");
     }
 }
 

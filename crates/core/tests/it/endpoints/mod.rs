@@ -2,6 +2,7 @@
 
 mod accounts;
 mod change_password;
+mod error;
 mod ok;
 mod session;
 mod session_lifetime;

@@ -64,6 +64,7 @@ async fn every_mistake_about_paths_and_limits_is_reported_with_what_would_be_rig
         config.advanced.ip_address.ip_address_headers = vec!["a header".to_owned()];
         config.advanced.trusted_proxies = Some(vec!["nobody".to_owned()]);
         config.advanced.ip_address.trusted_proxies = Some(Vec::new());
+        config.on_api_error.error_url = Some("//evil.example".to_owned());
     });
     let Err(error) = mistakes.try_build().await else { panic!("it was built") };
     assert_snapshot!(error, @r#"
@@ -77,6 +78,7 @@ async fn every_mistake_about_paths_and_limits_is_reported_with_what_would_be_rig
     rate-limit.custom-rules."sign-in".max = 0: must be at least 1
     rate-limit.custom-rules."sign-in": must be a path below the base path, such as "/sign-in/*"
     rate-limit.storage = "secondary-storage": needs a secondary storage; "memory" and "database" need none
+    on-api-error.error-url = "//evil.example": must be a URL, or a path that begins with one /
     disabled-paths: "sign-up/email" must be a path below the base path, such as "/sign-up/email"
     disabled-paths: "/ok/" must be a path below the base path, such as "/sign-up/email"
     "#);
