@@ -35,11 +35,8 @@ pub use self::{
     auth::{Auth, AuthBuilder, BuildError},
     config::{
         AccountLinking, AccountOptions, Advanced, Config, CustomRules, DatabaseOptions, EmailAndPassword,
-        Environment, HashName, IpAddressOptions, Migrate, OriginCheck, PasswordOptions, RateLimitOptions,
-        RateLimitStorage, SessionOptions, VersionedSecret,
-        Advanced, Config, CustomRules, DatabaseOptions, EmailAndPassword, Environment, HashName,
-        IpAddressOptions, Migrate, OnApiError, OriginCheck, PasswordOptions, RateLimitOptions,
-        RateLimitStorage, SessionOptions,
+        Environment, HashName, IpAddressOptions, Migrate, OnApiError, OriginCheck, PasswordOptions,
+        RateLimitOptions, RateLimitStorage, SessionOptions, VersionedSecret,
     },
     context::{Client, Ctx, Method, SignIn, SignedIn},
     endpoints::session::{FreshSession, SensitiveSession, Session},

@@ -311,7 +311,8 @@ impl<'m, P: Plugin> Setup<'m, P> {
         self.manifest.extensions.extend(fields.into_iter().map(|field| (table, field)));
     }
 
-    /// Limits how often these paths may be asked for.
+    /// Limits how often these paths may be asked for: a path, all below one with `/**`, or all that begin with a text
+    /// with `*` at the end. Of several limits the first that matches holds.
     pub fn rate_limit(&mut self, paths: impl IntoIterator<Item = &'static str>, rate: Rate) {
         self.manifest.rate_limits.extend(paths.into_iter().map(|path| (path, rate)));
     }

@@ -1,8 +1,8 @@
 //! The endpoints every installation has: one file for each first segment of a path, as upstream's `api/routes`.
 
 mod change_password;
-mod list_accounts;
 mod error;
+mod list_accounts;
 mod ok;
 mod password_rules;
 pub(crate) mod session;

@@ -1,8 +1,9 @@
 //! Counting in this process: a bounded table, and a constant amount of work for each request.
 //!
-//! Keys wait in a queue in the order in which they came; each request looks at the two at its head, drops those whose
-//! window is over and sends the others back to the end, so that nothing is ever searched. A full table forgets the
-//! key whose turn it is, but spares those that are being refused as long as it finds others.
+//! Whoever is known costs one look at the table. For a key that is new, two of those that wait in a queue are looked
+//! at: one whose window is over is dropped, another sent back to the end, so that the table shrinks faster than it
+//! grows and nothing is ever searched. A full table forgets the key whose turn it is, but spares those that are being
+//! refused as long as it finds others.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,8 +12,8 @@ use std::{
 
 /// As many as upstream keeps.
 const CAPACITY: usize = 100_000;
-/// Keys at the head of the queue that each request looks at. More than one, so that the queue is emptied faster than
-/// it is filled.
+/// Keys at the head of the queue that are looked at for each new one. More than one, so that the queue is emptied
+/// faster than it is filled.
 const LOOKED_AT: usize = 2;
 /// Keys that are looked at when there is no room.
 const LOOKED_AT_WHEN_FULL: usize = 16;
@@ -60,7 +61,6 @@ impl Counters {
     /// Counts one request. A refused one is not counted: answers after how many milliseconds the window is over.
     pub(super) fn count(&self, key: Key, max: u32, window: i64, now: i64) -> Result<(), i64> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.tidy(now);
         let Some(count) = inner.counts.get_mut(&key) else {
             inner.add(key, Count { requests: 1, max, ends: now + window }, self.capacity, now);
             return Ok(());
@@ -79,8 +79,7 @@ impl Counters {
 
     /// For how many milliseconds more the key is known to be refused.
     pub(super) fn refused_for(&self, key: Key, now: i64) -> Option<i64> {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.tidy(now);
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.counts.get(&key).map(|count| count.ends - now).filter(|rest| *rest > 0)
     }
 
@@ -104,6 +103,7 @@ impl Counters {
 
 impl Inner {
     fn add(&mut self, key: Key, count: Count, capacity: usize, now: i64) {
+        self.tidy(now);
         if self.counts.len() >= capacity {
             self.make_room(now);
         }
@@ -184,10 +184,13 @@ mod tests {
             assert_eq!(counters.count(key(client), 1, SECOND, 0), Ok(()));
         }
         assert_eq!(counters.len(), (1_000, 1_000));
-        for _ in 0..1_000 {
-            let _ = counters.count(key(0), 1, SECOND, SECOND);
+        for client in 1_000..1_500 {
+            assert_eq!(counters.count(key(client), 1, 9 * SECOND, SECOND), Ok(()));
         }
-        assert_eq!(counters.len(), (1, 1));
+        assert_eq!(counters.len(), (500, 500));
+        for client in 1_000..1_500 {
+            assert!(counters.count(key(client), 1, 9 * SECOND, SECOND).is_err(), "{client} is not over yet");
+        }
     }
 
     #[test]

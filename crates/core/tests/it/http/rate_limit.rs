@@ -229,6 +229,17 @@ async fn a_path_with_a_parameter_has_one_count_for_all_values() {
 }
 
 #[tokio::test]
+async fn a_path_with_a_parameter_is_switched_off_for_all_values_or_for_one() {
+    for (disabled, other) in [("/things/:id", 404), ("/things/1", 200)] {
+        let app = TestApp::builder().plugin(Things);
+        let app = app.config(|config| config.disabled_paths = vec![disabled.to_owned()]).build().await;
+        assert_eq!(statuses(&app, "/things/1", 1).await, [404]);
+        assert_eq!(statuses(&app, "/things/2", 1).await, [other]);
+        assert_eq!(app.browser().post("/things/1/close", json!({})).await.status(), 200, "another path");
+    }
+}
+
+#[tokio::test]
 async fn the_operators_rules_come_first_in_the_order_in_which_they_are_written() {
     let app = TestApp::builder().plugin(Things).config(|config| {
         limited(RateLimitStorage::Memory, 3)(config);

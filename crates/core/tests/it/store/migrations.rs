@@ -46,6 +46,8 @@ const OURS: [(Dialect, &str, &str); 2] = [
 async fn build(database: &Database, migrate: Migrate) -> Result<Auth, String> {
     let mut config = Config { secret: Some(SECRET.into()), ..Config::default() };
     config.database.migrate = migrate;
+    // The default of upstream, which has no table for it.
+    config.rate_limit.storage = Some(narthex::RateLimitStorage::Memory);
     let store = Store::open(database.url()).await.expect("the database opens");
     Auth::builder(config).build(store).await.map_err(|error| error.to_string())
 }
