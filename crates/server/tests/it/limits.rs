@@ -89,7 +89,7 @@ fn a_proxy_that_nobody_has_listed_is_named_once() {
         assert_eq!(server.connect().exchange(request).status, 200);
     }
     let log = server.log();
-    assert_eq!(log.matches("set advanced.trusted-proxies = [\"127.0.0.1\"]").count(), 1, "{log}");
+    assert_eq!(log.matches("127.0.0.1 names a client it speaks for and is not believed").count(), 1, "{log}");
 }
 
 #[test]
