@@ -5,7 +5,10 @@
 
 pub(crate) mod blocklist;
 pub mod at_rest;
+pub mod claims;
 pub mod hash_pool;
+pub mod jwe;
+pub mod jws;
 pub mod password;
 pub mod signed;
 mod stored_hash;
