@@ -20,7 +20,9 @@ const LITERAL_CODES = ["BAD_REQUEST", "EMAIL_PASSWORD_DISABLED", "EMAIL_PASSWORD
 const ORIGIN = ["MISSING_OR_NULL_ORIGIN", "INVALID_ORIGIN"];
 const CALLBACKS = ["INVALID_CALLBACK_URL", "INVALID_REDIRECT_URL", "INVALID_ERROR_CALLBACK_URL", "INVALID_NEW_USER_CALLBACK_URL"];
 const BODY = ["BAD_REQUEST", "UNSUPPORTED_MEDIA_TYPE", "VALIDATION_ERROR"];
-const WHEREVER_A_COOKIE_IS_SET = ["baseURL", "advanced.useSecureCookies", "advanced.cookiePrefix"];
+const COOKIES = ["advanced.cookies", "advanced.defaultCookieAttributes", "advanced.crossSubDomainCookies"];
+const WHEREVER_A_COOKIE_IS_SET = ["baseURL", "advanced.useSecureCookies", "advanced.cookiePrefix", ...COOKIES];
+const COOKIE_CACHE = ["enabled", "maxAge", "strategy", "version"].map((option) => `session.cookieCache.${option}`);
 const CHECKS = ["trustedOrigins", "advanced.disableCSRFCheck", "advanced.disableOriginCheck"];
 const LIMITS = ["rateLimit.enabled"];
 const PATHS = ["disabledPaths", "advanced.skipTrailingSlashes"];
@@ -63,6 +65,7 @@ export const CELLS: { [endpoint: string]: Cells } = {
       "advanced.ipAddress.ipAddressHeaders",
       "advanced.ipAddress.ipv6Subnet",
       "advanced.ipAddress.disableIpTracking",
+      ...COOKIE_CACHE,
     ],
     codes: [
       ...BODY,
@@ -85,6 +88,7 @@ export const CELLS: { [endpoint: string]: Cells } = {
     options: [
       "secrets",
       ...CHECKS,
+      ...COOKIES,
       "emailAndPassword.enabled",
       "emailAndPassword.requireEmailVerification",
       "emailAndPassword.maxPasswordLength",
@@ -93,6 +97,7 @@ export const CELLS: { [endpoint: string]: Cells } = {
       ...LIMITS,
       "rateLimit.customRules",
       "rateLimit.storage",
+      ...COOKIE_CACHE,
     ],
     codes: [
       ...BODY,
@@ -109,16 +114,19 @@ export const CELLS: { [endpoint: string]: Cells } = {
   },
   "POST /sign-out": {
     options: ["baseURL", "secrets", ...CHECKS, "emailAndPassword.enabled", ...PATHS, ...LIMITS, "rateLimit.max", "rateLimit.customRules"],
+    options: ["baseURL", ...CHECKS, ...COOKIES, "emailAndPassword.enabled", "session.cookieCache.enabled"],
     codes: [...BODY, ...ORIGIN, ...CALLBACKS],
     unreachable: {},
   },
   "GET /get-session": {
     options: ["baseURL", "secrets", "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh", ...PATHS, ...LIMITS, "rateLimit.window", "rateLimit.max", "rateLimit.storage", "rateLimit.customRules"],
+    options: ["baseURL", ...COOKIES, "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh", ...COOKIE_CACHE, "session.cookieCache.refreshCache"],
     codes: [],
-    unreachable: { FAILED_TO_GET_SESSION: WHEN_THE_DATABASE_FAILS, VALIDATION_ERROR: "every query value is accepted as a boolean" },
+    unreachable: { FAILED_TO_GET_SESSION: "only when the database fails, or upstream cannot decode a cookie", VALIDATION_ERROR: "every query value is accepted as a boolean" },
   },
   "POST /get-session": {
     options: ["session.deferSessionRefresh", "session.disableSessionRefresh", ...PATHS],
+    options: ["session.deferSessionRefresh", "session.disableSessionRefresh", "session.cookieCache.enabled"],
     codes: ["METHOD_NOT_ALLOWED_DEFER_SESSION_REQUIRED", ...ORIGIN, "INVALID_CALLBACK_URL"],
     unreachable: { FAILED_TO_GET_SESSION: WHEN_THE_DATABASE_FAILS },
   },

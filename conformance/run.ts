@@ -193,7 +193,7 @@ function showStep(step: NormalStep): string {
   const { request, response, facts } = step;
   return [
     `  > ${request.method} ${request.target} ${JSON.stringify(request.headers)} ${typeof request.body === "string" ? request.body.slice(0, 300) : JSON.stringify(request.body)}`,
-    `  < ${response.status} ${JSON.stringify(response.headers)} ${response.body === null ? "" : String(response.body).slice(0, 500)} ${facts.join("; ")}`,
+    `  < ${response.status} ${JSON.stringify(response.headers)} ${response.body === null ? "" : String(response.body).slice(0, 500)} ${facts.join("; ")}${response.caches ? ` ${JSON.stringify(response.caches)}` : ""}`,
     `    ${JSON.stringify(step.rows)}`,
   ].join("\n");
 }

@@ -29,6 +29,7 @@ export function expectation(step: NormalExchange, database: Database): NormalExc
       status: change.status ?? step.response.status,
       headers: change.headers ?? step.response.headers,
       body: change.body !== undefined ? change.body : step.response.body,
+      ...((change.caches ?? step.response.caches) ? { caches: change.caches ?? step.response.caches } : {}),
     },
     rows: { ...step.rows, ...(change.rows?.[database] ?? {}) },
   };
@@ -58,6 +59,7 @@ export function compareRuns(left: NormalStep[], right: NormalStep[], endpointOf:
       add("status", expected.response.status, actual.response.status);
       add("headers", expected.response.headers, actual.response.headers);
       add("body", expected.response.body, actual.response.body);
+      add("what cookies remember", expected.response.caches, actual.response.caches);
       add("facts", expected.facts, actual.facts);
       compareRows(expected.rows, actual.rows, add);
     }

@@ -7,6 +7,7 @@
  */
 import { createHmac, scryptSync, timingSafeEqual } from "node:crypto";
 import { bodyBytes } from "./http.ts";
+import { remembered } from "./remembered.ts";
 import type { Body, Cell, Database, Differs, Header, Intent, RecordedStep, Row, Run, Sql, Tables } from "./types.ts";
 
 const TRANSPORT_HEADERS = new Set(["date", "connection", "keep-alive", "content-length", "transfer-encoding"]);
@@ -19,10 +20,18 @@ const PASSWORD_HASH = /^([0-9a-f]{32}):([0-9a-f]{128})$/;
 /** Our clock reading and the server's are milliseconds apart at most, even under libfaketime. */
 const CLOCK_SLACK = 30;
 
+export interface NormalResponse {
+  status: number;
+  headers: Header[];
+  body: Body;
+  /** What its cookies remember of a session. */
+  caches?: string[];
+}
+
 export interface NormalExchange {
   kind: "exchange";
   request: { method: string; target: string; headers: Header[]; body: Body };
-  response: { status: number; headers: Header[]; body: Body };
+  response: NormalResponse;
   rows: Tables;
   /** Not part of a transcript: what the placeholders hide but must still be equal. */
   facts: string[];
@@ -48,6 +57,7 @@ class Normaliser {
   private readonly passwords: string[] = [];
   private readonly rowOrder = new Map<string, number>();
   private number = 0;
+  private cacheCount = 0;
   private window: [number, number] = [0, 0];
   private facts: string[] = [];
 
@@ -60,7 +70,10 @@ class Normaliser {
     if (step.kind === "client") return { ...step, result: this.text(step.result) };
     this.number += 1;
     if (step.kind === "advance") return step;
-    if (step.kind === "sql") return { ...step, rows: this.tables(step.rows) };
+    if (step.kind === "sql") {
+      this.learnText(step.sql[this.database]);
+      return { ...step, rows: this.tables(step.rows) };
+    }
     this.window = [step.started, step.ended];
     this.facts = [];
     this.learn(step.request.target, step.request.headers, step.request.body);
@@ -70,10 +83,11 @@ class Normaliser {
       headers: step.request.headers.map(([name, value]): Header => [name, this.text(value)]),
       body: this.body(step.request.body),
     };
+    const caches = this.caches(step.response.headers);
     const headers = step.response.headers
       .filter(([name]) => !TRANSPORT_HEADERS.has(name))
       .map(([name, value]): Header => [name, name === "set-cookie" ? this.cookie(value) : this.text(value)]);
-    const response = { status: step.response.status, headers, body: this.body(step.response.body) };
+    const response = { status: step.response.status, headers, body: this.body(step.response.body), ...(caches ? { caches } : {}) };
     if (typeof step.response.body === "string") this.checkBodyTimes(step.response.body, step.rows);
     const rows = this.tables(step.rows);
     const differs = step.differs && this.resolve(step.differs, response, rows);
@@ -83,12 +97,13 @@ class Normaliser {
   /** `undefined` when the intended difference does not show in this step. */
   private resolve(intent: Intent, response: NormalExchange["response"], rows: Tables): Differs | undefined {
     if (typeof intent.narthex !== "function") return { decision: intent.decision, narthex: intent.narthex };
-    const { status, headers, body, rows: tables } = intent.narthex({ ...response, rows }, this.database);
+    const { status, headers, body, caches, rows: tables } = intent.narthex({ ...response, rows }, this.database);
     const changed = Object.entries(tables?.[this.database] ?? {}).filter(([table, content]) => JSON.stringify(content) !== JSON.stringify(rows[table]));
     const narthex = {
       ...(status !== undefined && status !== response.status ? { status } : {}),
       ...(headers !== undefined && JSON.stringify(headers) !== JSON.stringify(response.headers) ? { headers } : {}),
       ...(body !== undefined && body !== response.body ? { body } : {}),
+      ...(caches !== undefined && JSON.stringify(caches) !== JSON.stringify(response.caches) ? { caches } : {}),
       ...(changed.length > 0 ? { rows: { [this.database]: Object.fromEntries(changed) } } : {}),
     };
     return Object.keys(narthex).length > 0 ? { decision: intent.decision, narthex } : undefined;
@@ -106,11 +121,7 @@ class Normaliser {
 
   private learn(target: string, headers: Header[], body: Body) {
     const bytes = bodyBytes(body).toString("utf8");
-    for (const text of [target, ...headers.map(([, value]) => value), bytes]) {
-      for (const pattern of [RANDOM, ISO_TIME]) {
-        for (const [match] of text.matchAll(pattern)) if (!this.isKnown(match)) this.literals.add(match);
-      }
-    }
+    for (const text of [target, ...headers.map(([, value]) => value), bytes]) this.learnText(text);
     for (const text of headers.map(([, value]) => value)) {
       for (const [, signature = ""] of text.matchAll(SIGNATURE)) if (!this.placeholders.has(signature)) this.literals.add(signature);
     }
@@ -118,6 +129,12 @@ class Normaliser {
       const known = this.passwords.indexOf(password);
       if (known >= 0) this.passwords.splice(known, 1);
       this.passwords.push(password);
+    }
+  }
+
+  private learnText(text: string) {
+    for (const pattern of [RANDOM, ISO_TIME]) {
+      for (const [match] of text.matchAll(pattern)) if (!this.isKnown(match)) this.literals.add(match);
     }
   }
 
@@ -157,6 +174,48 @@ class Normaliser {
     return `${name}=${this.text(encodeURIComponent(value))}.${placeholder}${this.text(attributes)}`;
   }
 
+  /**
+   * Cookies that remember a session, whole or in pieces, become `<cache:N:offset+length>`: what they hold is returned,
+   * to be compared as text, and that they have the right length shows in the placeholders. A piece that was there
+   * before keeps its name.
+   */
+  private caches(headers: Header[]): NormalResponse["caches"] {
+    const groups = new Map<string, { index: number; value: string }[]>();
+    for (const [name, line] of headers) {
+      const [, cookie = "", piece, value = ""] = /^([^=]*?)(\.\d+)?=([^;]*)/s.exec(name === "set-cookie" ? line : "") ?? [];
+      if (value === "") continue;
+      const key = piece === undefined ? cookie : `${cookie} in pieces`;
+      groups.set(key, [...(groups.get(key) ?? []), { index: Number(piece?.slice(1) ?? 0), value }]);
+    }
+    const found: string[] = [];
+    for (const group of groups.values()) {
+      const pieces = group.sort((left, right) => left.index - right.index).map(({ value }) => value);
+      const text = remembered(pieces.join(""), this.secret);
+      if (text === undefined) continue;
+      this.cacheCount += 1;
+      let offset = 0;
+      for (const piece of pieces) {
+        if (!this.placeholders.has(piece)) this.placeholders.set(piece, `<cache:${this.cacheCount}:${offset}+${piece.length}>`);
+        offset += piece.length;
+      }
+      found.push(this.cacheText(text));
+    }
+    return found.length > 0 ? found : undefined;
+  }
+
+  private cacheText(text: string): string {
+    return this.text(text)
+      .replace(/("(?:updatedAt|expiresAt)":)(\d{13})(?=[,}])/g, (all, key: string, value: string) => {
+        const time = this.time(Number(value));
+        return time ? `${key}<millis:${time.slice(1)}` : all;
+      })
+      .replace(/("(?:iat|exp)":)(\d{10})(?=[,}])/g, (all, key: string, value: string) => {
+        const time = this.second(Number(value));
+        return time ? `${key}<seconds:${time}>` : all;
+      })
+      .replace(/(?<="jti":")[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}(?=")/g, (match) => this.placeholder("uuid", match));
+  }
+
   private signatureHolds(value: string, signature: string): boolean {
     const right = createHmac("sha256", this.secret).update(value, "utf8").digest("base64");
     return right === signature;
@@ -177,6 +236,18 @@ class Normaliser {
     const made = `<step${this.number}${best < 0 ? "-" : "+"}${Math.abs(best)}s>`;
     this.times.set(milliseconds, made);
     return made;
+  }
+
+  /** As `time`, for what is written in whole seconds: those that had passed when the step was handled, and so many more. */
+  private second(value: number): string | undefined {
+    const [started, ended] = this.window;
+    const first = value - Math.floor((ended + CLOCK_SLACK) / 1000);
+    const last = value - Math.floor((started - CLOCK_SLACK) / 1000);
+    let best: number | undefined;
+    for (let seconds = first; seconds <= last; seconds += 1) {
+      if (best === undefined || roundness(seconds) > roundness(best)) best = seconds;
+    }
+    return best === undefined ? undefined : `step${this.number}${best < 0 ? "-" : "+"}${Math.abs(best)}s`;
   }
 
   /** Which of the body's times are in no row: a rounded or invented time would otherwise pass. */
@@ -218,7 +289,10 @@ class Normaliser {
     if (column === "lastRequest" && value !== null && typeof value !== "object") return this.time(Number(value)) ?? value;
     if (typeof value !== "string") return value;
     if (column === "password") return this.password(value);
-    if (this.database === "postgres" && POSTGRES_TIME.test(value)) return this.time(Date.parse(value)) ?? value;
+    if (this.database === "postgres" && POSTGRES_TIME.test(value)) {
+      const written = new Date(value).toISOString();
+      return this.literals.has(written) ? written : (this.time(Date.parse(value)) ?? value);
+    }
     return this.text(value);
   }
 

@@ -148,6 +148,7 @@ export function signed(value: string, secret = SECRET): string {
 export class Stage {
   readonly steps: RecordedStep[] = [];
   private queue: Promise<unknown> = Promise.resolve();
+  private last = 0;
 
   constructor(
     readonly scenario: Scenario,
@@ -177,9 +178,12 @@ export class Stage {
 
   private async record(request: RawRequest, own?: Intent): Promise<Reply> {
     const differs = own ?? this.scenario.differs;
+    // Two steps share no millisecond, so that a time belongs to one of them.
+    while (Date.now() <= this.last) await new Promise((resolve) => setTimeout(resolve, 1));
     const started = Date.now() + this.server.offset();
     const response: RawResponse = await exchange(this.server.port, this.host, request);
     const ended = Date.now() + this.server.offset();
+    this.last = Date.now();
     const rows = await this.store.rows();
     this.steps.push({ kind: "exchange", request, response, started, ended, rows, ...(differs ? { differs } : {}) });
     return new Reply(response.status, response.headers, response.body);

@@ -35,6 +35,8 @@ export interface Change {
   status?: number;
   headers?: Header[];
   body?: string | null;
+  /** What cookies remember of a session. */
+  caches?: string[];
   /** Whole tables; those not listed must equal upstream's. */
   rows?: { [database in Database]?: Tables };
 }

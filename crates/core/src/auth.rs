@@ -3,6 +3,7 @@
 use crate::{
     config::{Config, Environment, HashName, Migrate, RateLimitStorage, Resolved, looks_weak},
     context::SignedIn,
+    cookie_cache::CookieCache,
     crypto::{
         blocklist::Blocklist,
         hash_pool::HashPool,
@@ -19,6 +20,7 @@ use crate::{
     },
     model::{self, Account, RateLimit},
     plugin::{Manifest, Plugin, Setup},
+    secret::Secret,
     store::{Migration, Model as _, Order, Rules, Schema, Select, Store},
 };
 use bytes::Bytes;
@@ -48,6 +50,8 @@ pub(crate) struct Engine {
     pub(crate) addresses: ClientAddresses,
     pub(crate) disabled: DisabledPaths,
     pub(crate) limiter: Option<RateLimiter>,
+    /// Remembers sessions in a cookie, where that is asked for.
+    pub(crate) cookie_cache: Option<CookieCache>,
     pub(crate) hashing: HashPool,
     pub(crate) scheme: Scheme,
     /// What is checked in place of the hash of an account that does not exist.
@@ -156,7 +160,7 @@ impl AuthBuilder {
         let Self { config, mut manifest, env } = self;
         let mut problems = std::mem::take(&mut manifest.problems);
         let addresses = ClientAddresses::new(&config.advanced, &mut problems);
-        let cookies = AuthCookies::new(&config);
+        let cookies = AuthCookies::new(&config, &mut problems);
         let blocklist = Blocklist::load(&config.password, &mut problems);
         let limits = Limits::new(&config, &store);
         if limits == Limits::InDatabase {
@@ -195,6 +199,11 @@ impl AuthBuilder {
             signer: Signer::new(resolved.secrets.current().expose()),
             cookies,
             addresses,
+            cookie_cache: CookieCache::new(
+                &resolved.config,
+                resolved.secrets.all().map(Secret::expose),
+                store.schema(),
+            ),
             hashing: HashPool::new(threads, resolved.config.password.queue, HASHING_NICENESS),
             decoy: scheme.decoy(),
             replaces_hashes: resolved.config.password.hash != HashName::Auto,

@@ -214,7 +214,8 @@ impl Ctx {
         hash.map_err(Error::busy)?.map_err(Error::internal)
     }
 
-    /// Checks a password on the hashing threads and counts nothing: [`Self::check_password`] does. Without a stored hash it does the same work and finds it wrong.
+    /// Checks a password on the hashing threads and counts nothing: [`Self::check_password`] does. Without a stored
+    /// hash it does the same work and finds it wrong.
     pub(crate) async fn verify(&self, stored: Option<&str>, password: &Secret) -> Result<bool> {
         let is_known = stored.is_some();
         let (stored, password) =
@@ -313,8 +314,9 @@ impl Ctx {
         let lifetime = self.session_lifetime(sign_in.remember);
         let session =
             self.transact(async |tx| tx.sessions().create(&sign_in.user.id, lifetime, client).await).await?;
-        self.set_session(&session, sign_in.remember);
-        Ok(SignedIn { session, user: sign_in.user })
+        let signed_in = SignedIn { session, user: sign_in.user };
+        self.set_session(&signed_in, sign_in.remember);
+        Ok(signed_in)
     }
 
     /// How long a new session lives. One that ends with the browser is kept for a day here.
@@ -325,20 +327,50 @@ impl Ctx {
     }
 
     /// Sets the cookies of a session.
-    pub(crate) fn set_session(&mut self, session: &Session, remember: bool) {
+    pub(crate) fn set_session(&mut self, signed_in: &SignedIn, remember: bool) {
         let engine = Arc::clone(&self.engine);
         let ours = &engine.cookies;
-        let max_age = ours.session_token.attributes.max_age.filter(|_| remember).map(|most| {
-            let most = Duration::from_secs(most.try_into().unwrap_or(0));
-            let left = engine.resolved.max_lifetime.cut(most, session.created_at, self.now());
+        let max_age = remember.then(|| {
+            let (lifetime, created_at) = (engine.resolved.expires_in, signed_in.session.created_at);
+            let left = engine.resolved.max_lifetime.cut(lifetime, created_at, self.now());
             left.as_secs().try_into().unwrap_or(i64::MAX)
         });
-        self.cookies.set_signed(&engine.signer, &ours.session_token, &session.token, max_age);
+        self.cookies.set_signed(&engine.signer, &ours.session_token, &signed_in.session.token, max_age);
         if !remember {
-            self.cookies.set_signed(&engine.signer, &ours.dont_remember, "true", None);
+            let max_age = ours.dont_remember.attributes.max_age;
+            self.cookies.set_signed(&engine.signer, &ours.dont_remember, "true", max_age);
         } else if self.signed_cookie(&ours.dont_remember).is_some() {
             self.cookies.expire(&ours.dont_remember);
         }
+        self.cache_session(signed_in, remember);
+    }
+
+    /// Whether the session outlives the browser's, as far as its cookies say.
+    pub(crate) fn remembers(&self) -> bool {
+        self.signed_cookie(&self.engine.cookies.dont_remember).is_none()
+    }
+
+    /// Lets the browser remember a session and whose it is, where that is asked for.
+    pub(crate) fn cache_session(&mut self, SignedIn { session, user }: &SignedIn, remember: bool) {
+        let engine = Arc::clone(&self.engine);
+        let Some(cache) = &engine.cookie_cache else { return };
+        let cookie = &engine.cookies.session_data;
+        let max_age = cookie.attributes.max_age.filter(|_| remember);
+        if let Some(value) = cache.seal(&engine.env, session, user, max_age) {
+            self.cookies.set_in_pieces(&self.cookie_header, cookie, &value, max_age);
+        }
+    }
+
+    /// The session of this token as the browser remembers it, if that can be believed. What cannot is forgotten.
+    pub(crate) fn cached_session(&mut self, token: &str) -> Option<SignedIn> {
+        let engine = Arc::clone(&self.engine);
+        let cache = engine.cookie_cache.as_ref()?;
+        let cookie = &engine.cookies.session_data;
+        let remembered = cache.open(&*cookies::chunked(&self.cookie_header, cookie)?, token, self.now());
+        if remembered.is_none() {
+            self.cookies.expire(cookie);
+        }
+        remembered
     }
 
     /// Makes the browser forget its session.
@@ -350,10 +382,12 @@ impl Ctx {
         self.cookies.expire(&engine.cookies.dont_remember);
     }
 
-    /// Makes the browser forget cached session data that nobody reads any more.
+    /// Makes the browser forget cached session data where nobody reads it any more.
     pub(crate) fn forget_leftover_cache(&mut self) {
         let engine = Arc::clone(&self.engine);
-        if cookies::is_present(&self.cookie_header, &engine.cookies.session_data) {
+        if engine.cookie_cache.is_none()
+            && cookies::chunked(&self.cookie_header, &engine.cookies.session_data).is_some()
+        {
             self.cookies.expire_pieces(&self.cookie_header, &engine.cookies.session_data);
         }
     }

@@ -18,6 +18,7 @@
 mod auth;
 mod config;
 mod context;
+mod cookie_cache;
 pub mod crypto;
 mod endpoints;
 mod env;
@@ -34,9 +35,10 @@ mod time;
 pub use self::{
     auth::{Auth, AuthBuilder, BuildError},
     config::{
-        AccountLinking, AccountOptions, Advanced, Config, CustomRules, DatabaseOptions, EmailAndPassword,
-        Environment, HashName, IpAddressOptions, Migrate, OnApiError, OriginCheck, PasswordOptions,
-        RateLimitOptions, RateLimitStorage, SessionOptions, VersionedSecret,
+        AccountLinking, AccountOptions, Advanced, CacheStrategy, Config, CookieAttributes, CookieCacheOptions,
+        CookieOptions, CrossSubDomainCookies, CustomRules, DatabaseOptions, EmailAndPassword, Environment,
+        HashName, IpAddressOptions, Migrate, OnApiError, OriginCheck, PasswordOptions, RateLimitOptions,
+        RateLimitStorage, RefreshBefore, RefreshCache, SessionOptions, VersionedSecret,
     },
     context::{Client, Ctx, Method, SignIn, SignedIn},
     endpoints::session::{FreshSession, SensitiveSession, Session},

@@ -14,6 +14,7 @@ mod database;
 mod exchange;
 mod probe;
 mod redact;
+mod remembered;
 pub mod replay;
 mod world;
 

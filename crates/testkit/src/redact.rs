@@ -1,8 +1,9 @@
 //! Replaces what differs from test to test, and only if it has the right shape: what has not, stays and shows.
 //!
 //! Times are written relative to the clock (`[now]`, `[now+7d]`), identifiers become `[id]`, session tokens
-//! `[token]`, cookies that our secret has signed `[signed …]`, password hashes their scheme.
+//! `[token]`, cookies that our secret has signed `[signed …]`, those that remember a session `[compact]`, `[jwt]` or `[jwe]`, password hashes their scheme.
 
+use crate::remembered;
 use narthex::{Time, crypto::signed::Signer};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -12,11 +13,12 @@ use std::fmt::Write as _;
 pub struct Redactor {
     now: Time,
     signer: Signer,
+    secret: String,
 }
 
 impl Redactor {
     pub(crate) fn new(now: Time, secret: &str) -> Self {
-        Self { now, signer: Signer::new(secret) }
+        Self { now, signer: Signer::new(secret), secret: secret.to_owned() }
     }
 
     /// A JSON text; one that is not written as we write JSON is left as it is.
@@ -86,6 +88,10 @@ impl Redactor {
         }
         let (pair, attributes) = value.split_at(value.find(';').unwrap_or(value.len()));
         let signed = pair.split_once('=').and_then(|(name, encoded)| {
+            if let Some(text) = remembered::text(encoded, &self.secret) {
+                let strategy = text.split(' ').next().unwrap_or_default();
+                return Some(format!("{name}=[{strategy}]{attributes}"));
+            }
             let decoded = percent_decoded(encoded);
             let inner = self.signer.open(&decoded)?;
             let inner = if is_identifier(inner) { "token" } else { inner };

@@ -4,7 +4,7 @@
 //! a step. What was random is a placeholder: the first time it is bound to what we made up, from then on it must be
 //! that. The format is described in `conformance/README.md`, whose harness records the transcripts.
 
-use crate::{app::TestApp, database::Dialect};
+use crate::{app::TestApp, database::Dialect, remembered};
 use narthex::{Clock as _, Config, Environment, Time};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -36,6 +36,8 @@ struct Options {
     base_url: String,
     #[serde(rename = "rateLimit")]
     rate_limit: Option<Value>,
+    #[serde(default)]
+    secret: String,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +61,7 @@ struct Difference {
     headers: Option<Vec<(String, String)>>,
     #[serde(default, deserialize_with = "given")]
     body: Option<Value>,
+    caches: Option<Vec<String>>,
     rows: Option<BTreeMap<String, Tables>>,
 }
 
@@ -82,6 +85,9 @@ struct Response {
     status: u16,
     headers: Vec<(String, String)>,
     body: Value,
+    /// What cookies remember of a session.
+    #[serde(default)]
+    caches: Vec<String>,
 }
 
 /// The recorded transcripts of one area.
@@ -117,7 +123,8 @@ pub async fn replay(file: &Path) -> Vec<String> {
         return Vec::new();
     }
     let address = listen(&app).await;
-    let mut player = Player::new(app, address, dialect, host(&transcript.options.base_url));
+    let secret = transcript.options.secret;
+    let mut player = Player::new(app, address, dialect, host(&transcript.options.base_url), secret);
     for (position, step) in transcript.steps.into_iter().enumerate() {
         player.step(position + 1, step).await;
     }
@@ -145,6 +152,7 @@ struct Player {
     address: SocketAddr,
     dialect: &'static str,
     host: String,
+    secret: String,
     /// What placeholders stand for.
     bound: HashMap<String, String>,
     /// When each step was handled.
@@ -155,12 +163,13 @@ struct Player {
 }
 
 impl Player {
-    fn new(app: TestApp, address: SocketAddr, dialect: &'static str, host: String) -> Self {
+    fn new(app: TestApp, address: SocketAddr, dialect: &'static str, host: String, secret: String) -> Self {
         Self {
             app,
             address,
             dialect,
             host,
+            secret,
             bound: HashMap::new(),
             moments: Vec::new(),
             before: BTreeMap::new(),
@@ -180,6 +189,7 @@ impl Player {
                 expected.status = difference.status.unwrap_or(expected.status);
                 expected.headers = difference.headers.clone().unwrap_or(expected.headers);
                 expected.body = difference.body.clone().unwrap_or(expected.body);
+                expected.caches = difference.caches.clone().unwrap_or(expected.caches);
             }
             let bytes = self.bytes(&request);
             let address = self.address;
@@ -237,7 +247,7 @@ impl Player {
                 Piece::Placeholder(name) => match self.known(name) {
                     Some(value) => text.push_str(&value),
                     None => {
-                        text.push_str(&self.instant(name).map(|time| time.to_string()).unwrap_or_default());
+                        text.push_str(&self.moment(name).unwrap_or_default());
                     }
                 },
             }
@@ -252,6 +262,18 @@ impl Player {
         let decoded =
             encoded.map(|signature| signature.replace("%2B", "+").replace("%2F", "/").replace("%3D", "="));
         self.bound.get(name).cloned().or(decoded)
+    }
+
+    /// The moment that `step3+60s` names, or `millis:step3+60s`, or `seconds:step3+60s`, as it is written.
+    fn moment(&self, name: &str) -> Option<String> {
+        match name.split_once(':') {
+            None => self.instant(name).map(|time| time.to_string()),
+            Some(("millis", name)) => self.instant(name).map(|time| time.millis().to_string()),
+            Some(("seconds", name)) => {
+                self.instant(name).map(|time| time.millis().div_euclid(1000).to_string())
+            }
+            Some(_) => None,
+        }
     }
 
     /// The moment that `step3+60s` names.
@@ -270,8 +292,7 @@ impl Player {
             let expected = match piece {
                 Piece::Text(text) => text.to_owned(),
                 Piece::Placeholder(name) => {
-                    let known =
-                        bound.get(name).cloned().or_else(|| self.instant(name).map(|time| time.to_string()));
+                    let known = bound.get(name).cloned().or_else(|| self.moment(name));
                     if let Some(known) = known {
                         known
                     } else {
@@ -313,6 +334,13 @@ impl Player {
             if !self.matches(expected, actual) {
                 self.differences.push(format!("{place}: {name}: {actual} instead of {expected}"));
             }
+        }
+        let caches = remembered::in_cookies(&answer.headers, &self.secret);
+        if caches.len() != expected.caches.len()
+            || !expected.caches.iter().zip(&caches).all(|(expected, actual)| self.matches(expected, actual))
+        {
+            self.differences
+                .push(format!("{place}: cookies remember {caches:?} instead of {:?}", expected.caches));
         }
         let is_same = match &expected.body {
             Value::Null => answer.body.is_empty(),
@@ -404,7 +432,18 @@ fn pieces(template: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let mut rest = template;
     let is_placeholder = |name: &str| {
-        ["rand32:", "sig:", "sig-decoded:", "hash:", "step"].iter().any(|kind| {
+        let kinds = [
+            "rand32:",
+            "sig:",
+            "sig-decoded:",
+            "hash:",
+            "cache:",
+            "uuid:",
+            "step",
+            "millis:step",
+            "seconds:step",
+        ];
+        kinds.iter().any(|kind| {
             name.strip_prefix(kind)
                 .is_some_and(|number| number.starts_with(|first: char| first.is_ascii_digit()))
         })
@@ -437,6 +476,8 @@ fn shape<'a>(name: &str, text: &'a str) -> Option<&'a str> {
             .len(),
         "sig" => run(|character| character.is_ascii_alphanumeric() || character == '%'),
         "sig-decoded" => 44,
+        "uuid" => run(|character| character.is_ascii_hexdigit() || character == '-'),
+        "cache" => name.rsplit_once('+')?.1.parse().ok()?,
         "hash" => run(|character| character.is_ascii_hexdigit() || character == ':'),
         _ => return None,
     };

@@ -1,5 +1,10 @@
-use super::IpAddressOptions;
+use super::{
+    IpAddressOptions,
+    cookies::{CookieAttributes, CookieOptions, CrossSubDomainCookies},
+};
+use crate::http::cookie::is_name;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// `[advanced]`
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -9,6 +14,12 @@ pub struct Advanced {
     pub use_secure_cookies: Option<bool>,
     /// What cookie names begin with; `better-auth` when absent.
     pub cookie_prefix: Option<String>,
+    /// Names and attributes of single cookies, by upstream's keys.
+    pub cookies: BTreeMap<String, CookieOptions>,
+    /// Attributes of all cookies.
+    pub default_cookie_attributes: CookieAttributes,
+    /// Cookies for all hosts of a domain.
+    pub cross_sub_domain_cookies: CrossSubDomainCookies,
     /// Do not check where requests with cookies come from.
     #[serde(rename = "disable-csrf-check")]
     pub disable_csrf_check: Option<bool>,
@@ -35,9 +46,7 @@ pub enum OriginCheck {
 impl Advanced {
     pub(super) fn check(&self, problems: &mut Vec<String>) {
         let prefix = self.cookie_prefix.as_deref().unwrap_or("better-auth");
-        if prefix.is_empty()
-            || !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-        {
+        if !is_name(prefix) {
             problems.push(format!(
                 "advanced.cookie-prefix = {prefix:?}: must be made of characters a cookie name can have"
             ));
@@ -49,5 +58,10 @@ impl Advanced {
                     .to_owned(),
             );
         }
+        for (key, cookie) in &self.cookies {
+            cookie.check(key, problems);
+        }
+        self.default_cookie_attributes.check("advanced.default-cookie-attributes", problems);
+        self.cross_sub_domain_cookies.check(problems);
     }
 }

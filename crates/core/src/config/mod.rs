@@ -4,6 +4,8 @@
 
 mod account;
 mod advanced;
+mod cookie_cache;
+mod cookies;
 mod database;
 mod email_and_password;
 mod ip_address;
@@ -18,6 +20,8 @@ pub(crate) use self::session::MaxLifetime;
 pub use self::{
     account::{AccountLinking, AccountOptions},
     advanced::{Advanced, OriginCheck},
+    cookie_cache::{CacheStrategy, CookieCacheOptions, RefreshBefore, RefreshCache},
+    cookies::{CookieAttributes, CookieOptions, CrossSubDomainCookies},
     database::{DatabaseOptions, Migrate},
     email_and_password::EmailAndPassword,
     ip_address::IpAddressOptions,

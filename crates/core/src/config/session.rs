@@ -1,3 +1,4 @@
+use super::{cookie_cache::CookieCacheOptions, cookies::LONGEST_COOKIE};
 use crate::time::Time;
 use serde::Deserialize;
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub struct SessionOptions {
     pub disable_session_refresh: bool,
     /// Asking for the session never writes; posting renews it.
     pub defer_session_refresh: bool,
+    /// A second cookie that remembers session and user.
+    pub cookie_cache: CookieCacheOptions,
 }
 
 impl Default for SessionOptions {
@@ -29,12 +32,10 @@ impl Default for SessionOptions {
             max_lifetime: None,
             disable_session_refresh: false,
             defer_session_refresh: false,
+            cookie_cache: CookieCacheOptions::default(),
         }
     }
 }
-
-/// Browsers refuse cookies that live longer than 400 days, and upstream refuses to make them.
-const LONGEST_COOKIE: u32 = 34_560_000;
 
 impl SessionOptions {
     pub(super) fn check(&self, problems: &mut Vec<String>) {
@@ -48,6 +49,7 @@ impl SessionOptions {
             problems
                 .push("session.max-lifetime = 0: must be at least 1; leave it out for no limit".to_owned());
         }
+        self.cookie_cache.check(problems);
     }
 }
 

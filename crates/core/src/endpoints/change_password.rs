@@ -48,17 +48,16 @@ impl ChangePassword {
         Body(body): Body<ChangePasswordBody>,
         SensitiveSession(SignedIn { user, .. }): SensitiveSession,
     ) -> Result<Json<PasswordChanged>> {
-        let options = &cx.config().email_and_password;
-        password_length::not_too_short(options, &body.new_password)?;
-        password_length::not_too_long(options, &body.new_password)?;
-        password_length::not_too_long(options, &body.current_password)?;
+        cx.password_rules(&body.new_password)?;
+        password_length::not_too_long(&cx.config().email_and_password, &body.current_password)?;
         let account = cx.accounts().credential(&user.id).await?;
         let with_password =
             account.filter(|account| account.password.as_deref().is_some_and(|stored| !stored.is_empty()));
         let Some(account) = with_password else {
             return Err(Error::bad_request(Code::CREDENTIAL_ACCOUNT_NOT_FOUND));
         };
-        if !cx.verify(account.password.as_deref(), &body.current_password).await? {
+        let stored = account.password.as_deref();
+        if !cx.check_password(&user.email, stored, &body.current_password).await? {
             return Err(Error::bad_request(Code::INVALID_PASSWORD));
         }
         let hash = cx.hash(&body.new_password).await?;
@@ -79,10 +78,10 @@ impl ChangePassword {
                 tx.sessions().create(&user.id, lifetime, client).await.map(Some)
             })
             .await?;
-        if let Some(session) = &session {
-            let remember = cx.signed_cookie(&cx.engine.cookies.dont_remember).is_none();
-            cx.set_session(session, remember);
-        }
-        Ok(Json(PasswordChanged { token: session.map(|session| session.token).into(), user }))
+        let Some(session) = session else { return Ok(Json(PasswordChanged { token: None.into(), user })) };
+        let signed_in = SignedIn { session, user };
+        cx.set_session(&signed_in, cx.remembers());
+        let SignedIn { session, user } = signed_in;
+        Ok(Json(PasswordChanged { token: Some(session.token).into(), user }))
     }
 }

@@ -6,9 +6,10 @@
 
 use crate::{
     auth::Engine,
+    cookie_cache::Remembered,
     http::Extract,
     http::cookies,
-    input::{CoercedBoolean, Input as _, from_query},
+    input::{CoercedBoolean, Described, Input as _, Schema, from_query},
     model,
     prelude::*,
 };
@@ -16,7 +17,7 @@ use ::http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{CACHE_CONTROL, PRAGMA},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::{sync::Arc, time::Duration};
 
 pub(crate) struct GetSession;
@@ -44,11 +45,47 @@ output! {
     /// Who is signed in.
     pub(crate) struct Current {
         /// The session.
-        session: model::Session,
+        session: Shown<model::Session>,
         /// Whose it is.
-        user: model::User,
+        user: Shown<model::User>,
         /// Whether the session is due to be renewed by a `POST`, where that is deferred.
         needs_refresh: Option<bool>,
+    }
+}
+
+/// A record, which upstream shows in another order when the browser has remembered it.
+#[derive(Debug, Clone)]
+pub(crate) enum Shown<M> {
+    Stored(M),
+    Remembered(M),
+}
+
+impl<M> Shown<M> {
+    fn into_inner(self) -> M {
+        match self {
+            Self::Stored(record) | Self::Remembered(record) => record,
+        }
+    }
+}
+
+impl<M: Remembered> Serialize for Shown<M> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Stored(record) => record.serialize(serializer),
+            Self::Remembered(record) => record.serialize_remembered(serializer),
+        }
+    }
+}
+
+impl<M: Described> Described for Shown<M> {
+    fn describe() -> Schema {
+        M::describe()
+    }
+}
+
+impl Current {
+    fn stored(SignedIn { session, user }: SignedIn, needs_refresh: Option<bool>) -> Self {
+        Self { session: Shown::Stored(session), user: Shown::Stored(user), needs_refresh }
     }
 }
 
@@ -87,12 +124,29 @@ async fn current(cx: &mut Ctx, query: &GetSessionQuery, is_post: bool) -> Result
     let token = cx.signed_cookie(&engine.cookies.session_token);
     cx.forget_leftover_cache();
     let Some(token) = token else { return Ok(None) };
+    if !is_set(query.disable_cookie_cache)
+        && let Some(SignedIn { session, user }) = cx.cached_session(&token)
+    {
+        let (session, user) = (Shown::Remembered(session), Shown::Remembered(user));
+        return Ok(Some(Current { session, user, needs_refresh: None }));
+    }
+    stored(cx, query, is_post, &token).await
+}
+
+/// The session of this token as the database knows it.
+async fn stored(
+    cx: &mut Ctx,
+    query: &GetSessionQuery,
+    is_post: bool,
+    token: &str,
+) -> Result<Option<Current>> {
+    let engine = Arc::clone(&cx.engine);
     let options = &engine.resolved.config.session;
     let may_write = !options.defer_session_refresh || is_post;
     let now = cx.now();
 
     let limit = engine.resolved.max_lifetime;
-    let mut found = cx.sessions().by_token(&token).await?;
+    let mut found = cx.sessions().by_token(token).await?;
     if let Some((session, _)) = &mut found {
         session.expires_at = limit.end(session.created_at, session.expires_at);
     }
@@ -100,36 +154,35 @@ async fn current(cx: &mut Ctx, query: &GetSessionQuery, is_post: bool) -> Result
     let Some((session, user)) = found.filter(|_| !is_expired) else {
         cx.forget_session();
         if is_expired && may_write {
-            cx.transact(async |tx: &mut Tx| tx.sessions().delete(&token).await).await?;
+            cx.transact(async |tx: &mut Tx| tx.sessions().delete(token).await).await?;
         }
         return Ok(None);
     };
 
-    let is_pinned =
-        cx.signed_cookie(&engine.cookies.dont_remember).is_some() || is_set(query.disable_refresh);
-    if is_pinned {
-        return Ok(Some(Current { session, user, needs_refresh: None }));
+    let signed_in = SignedIn { session, user };
+    if !cx.remembers() || is_set(query.disable_refresh) {
+        // Upstream: the cache is not set again either (kept).
+        return Ok(Some(Current::stored(signed_in, None)));
     }
-    let renewed_at = session.expires_at - engine.resolved.expires_in;
+    let renewed_at = signed_in.session.expires_at - engine.resolved.expires_in;
     let is_due = renewed_at + Duration::from_secs(options.update_age.into()) <= now
         && !options.disable_session_refresh
-        && limit.leaves_more(session.created_at, session.expires_at);
-    if !may_write {
-        return Ok(Some(Current { session, user, needs_refresh: Some(is_due) }));
+        && limit.leaves_more(signed_in.session.created_at, signed_in.session.expires_at);
+    if !may_write || !is_due {
+        cx.cache_session(&signed_in, true);
+        return Ok(Some(Current::stored(signed_in, (!may_write).then_some(is_due))));
     }
-    if !is_due {
-        return Ok(Some(Current { session, user, needs_refresh: None }));
-    }
-    let lifetime = limit.cut(engine.resolved.expires_in, session.created_at, now);
-    let renewed = cx.transact(async |tx: &mut Tx| tx.sessions().renew(&token, lifetime).await).await?;
+    let lifetime = limit.cut(engine.resolved.expires_in, signed_in.session.created_at, now);
+    let renewed = cx.transact(async |tx: &mut Tx| tx.sessions().renew(token, lifetime).await).await?;
     let Some(mut session) = renewed else {
         // Signed out elsewhere since we looked.
         cx.forget_session();
         return Err(Error::unauthorized(Code::FAILED_TO_GET_SESSION));
     };
     session.expires_at = limit.end(session.created_at, session.expires_at);
-    cx.set_session(&session, true);
-    Ok(Some(Current { session, user, needs_refresh: None }))
+    let signed_in = SignedIn { session, ..signed_in };
+    cx.set_session(&signed_in, true);
+    Ok(Some(Current::stored(signed_in, None)))
 }
 
 fn is_set(flag: Option<CoercedBoolean>) -> bool {
@@ -177,7 +230,9 @@ async fn signed_in(cx: &mut Ctx, disable_cookie_cache: Option<CoercedBoolean>) -
     let mut query = asked.unwrap_or(GetSessionQuery { disable_cookie_cache: None, disable_refresh: None });
     query.disable_cookie_cache = disable_cookie_cache.or(query.disable_cookie_cache);
     match current(cx, &query, false).await {
-        Ok(Some(Current { session, user, .. })) => Ok(SignedIn { session, user }),
+        Ok(Some(Current { session, user, .. })) => {
+            Ok(SignedIn { session: session.into_inner(), user: user.into_inner() })
+        }
         Err(error) if error.status().is_server_error() => Err(error),
         Ok(None) | Err(_) => Err(Error::unauthorized(Code::UNAUTHORIZED)),
     }
@@ -185,13 +240,17 @@ async fn signed_in(cx: &mut Ctx, disable_cookie_cache: Option<CoercedBoolean>) -
 
 /// Whose request this is, without a request of ours: reads, writes nothing.
 pub(crate) async fn of(engine: &Engine, headers: &HeaderMap) -> Result<Option<SignedIn>> {
-    let Some(token) =
-        cookies::signed(&cookies::header(headers), &engine.signer, &engine.cookies.session_token)
-    else {
+    let (header, now) = (cookies::header(headers), engine.env.clock.now());
+    let Some(token) = cookies::signed(&header, &engine.signer, &engine.cookies.session_token) else {
         return Ok(None);
     };
+    let remembered = engine.cookie_cache.as_ref().and_then(|cache| {
+        cache.open(&*cookies::chunked(&header, &engine.cookies.session_data)?, &token, now)
+    });
+    if remembered.is_some() {
+        return Ok(remembered);
+    }
     let found = model::Sessions::new(&engine.store).by_token(&token).await?;
-    let now = engine.env.clock.now();
     Ok(found
         .filter(|(session, _)| {
             engine.resolved.max_lifetime.end(session.created_at, session.expires_at) >= now

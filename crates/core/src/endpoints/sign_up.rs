@@ -107,10 +107,10 @@ impl SignUpEmail {
         if let Some(reply) = interruption {
             return Ok(reply);
         }
-        if let Some(session) = &session {
-            cx.set_session(session, remember);
-        }
-        Ok(SignedUp { token: session.map(|session| session.token).into(), user }.reply())
+        let Some(session) = session else { return Ok(SignedUp { token: None.into(), user }.reply()) };
+        let signed_in = SignedIn { session, user };
+        cx.set_session(&signed_in, remember);
+        Ok(SignedUp { token: Some(signed_in.session.token).into(), user: signed_in.user }.reply())
     }
 }
 

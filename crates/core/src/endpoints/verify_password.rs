@@ -42,7 +42,7 @@ impl VerifyPassword {
         password_length::not_too_long(&cx.config().email_and_password, &body.password)?;
         let account = cx.accounts().credential(&signed_in.user.id).await?;
         let stored = account.and_then(|account| account.password).filter(|stored| !stored.is_empty());
-        if !cx.verify(stored.as_deref(), &body.password).await? {
+        if !cx.check_password(&signed_in.user.email, stored.as_deref(), &body.password).await? {
             return Err(Error::bad_request(Code::INVALID_PASSWORD));
         }
         Ok(Json(Verified { status: true }))

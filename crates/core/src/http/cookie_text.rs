@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::percent::decode_component;
+use serde::Deserialize;
 
 /// Browsers cut a longer `Max-Age` (400 days), and upstream refuses to send one.
 const LONGEST_MAX_AGE: i64 = 34_560_000;
@@ -42,13 +43,18 @@ pub(crate) fn pieces<'header>(header: &'header str, name: &str) -> Vec<&'header 
     let mut seen = HashSet::new();
     well_formed_pairs(header)
         .map(|(key, _)| key)
-        .filter(|key| (*key == name || chunk_index(key, name).is_some()) && seen.insert(*key))
+        .filter(|key| is_piece(key, name) && seen.insert(*key))
         .collect()
 }
 
 /// Whether a `Set-Cookie` value sets `name`, a chunk of it, or another name that goes on with a dot.
 pub(crate) fn is_for(set_cookie: &str, name: &str) -> bool {
     set_cookie.strip_prefix(name).is_some_and(|rest| rest.starts_with(['=', '.']))
+}
+
+/// Whether `key` is `name` or a chunk of it.
+pub(crate) fn is_piece(key: &str, name: &str) -> bool {
+    key == name || chunk_index(key, name).is_some()
 }
 
 /// Names, and values for [`raw_value`].
@@ -109,7 +115,7 @@ fn is_javascript_space(character: char) -> bool {
 }
 
 /// A token of RFC 9110.
-fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_token)
 }
@@ -120,13 +126,17 @@ fn is_value_byte(byte: u8) -> bool {
 }
 
 /// When a browser sends a cookie along with requests from other sites.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SameSite {
     /// Never.
+    #[serde(alias = "Strict")]
     Strict,
     /// Only when the user follows a link.
+    #[serde(alias = "Lax")]
     Lax,
     /// Always; browsers ask for `Secure` in return.
+    #[serde(alias = "None")]
     None,
 }
 
@@ -240,8 +250,6 @@ fn is_attribute_text(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::error::Error;
-
-    use serde::Deserialize;
 
     use super::*;
 

@@ -6,9 +6,13 @@ use super::{
     cookie::{self, Attributes, SameSite},
     encode_component,
 };
-use crate::{config::Config, crypto::signed::Signer};
+use crate::{
+    config::{Config, CookieAttributes},
+    crypto::signed::Signer,
+};
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 use std::borrow::Cow;
+use url::Url;
 
 /// A cookie we set: its full name and attributes.
 #[derive(Debug, Clone)]
@@ -27,27 +31,96 @@ pub(crate) struct AuthCookies {
     pub(crate) dont_remember: Cookie,
 }
 
-impl AuthCookies {
-    pub(crate) fn new(config: &Config) -> Self {
-        let is_secure = config.advanced.use_secure_cookies.unwrap_or(config.base_url.starts_with("https://"));
-        let make = |key: &str, max_age: Option<i64>| {
-            let prefix = config.advanced.cookie_prefix.as_deref().unwrap_or("better-auth");
-            let secure_prefix = if is_secure { "__Secure-" } else { "" };
-            let attributes = Attributes {
-                max_age,
-                path: Some("/".to_owned()),
-                http_only: true,
-                secure: is_secure,
-                same_site: Some(SameSite::Lax),
-                ..Attributes::default()
-            };
-            Cookie { name: format!("{secure_prefix}{prefix}.{key}"), attributes }
+/// What one cookie may take up together with its name and attributes, in bytes: the least that a browser keeps, and a
+/// little less.
+const LARGEST_COOKIE: usize = 4050;
+/// What does not fit into so many pieces does not belong into a cookie.
+const MOST_PIECES: usize = 100;
+
+impl Cookie {
+    /// The cookie of upstream's `key`. What the operator says of this cookie counts more than `max_age`, and that more
+    /// than what is said of all cookies.
+    pub(crate) fn new(config: &Config, key: &str, max_age: Option<i64>) -> Self {
+        let advanced = &config.advanced;
+        let is_secure = advanced.use_secure_cookies.unwrap_or(config.base_url.starts_with("https://"));
+        let options = advanced.cookies.get(key);
+        let name = options.and_then(|options| options.name.clone()).unwrap_or_else(|| {
+            format!("{}.{key}", advanced.cookie_prefix.as_deref().unwrap_or("better-auth"))
+        });
+        let mut attributes = Attributes {
+            path: Some("/".to_owned()),
+            http_only: true,
+            secure: is_secure,
+            same_site: Some(SameSite::Lax),
+            domain: shared_domain(config),
+            ..Attributes::default()
         };
-        Self {
-            session_token: make("session_token", Some(config.session.expires_in.into())),
-            session_data: make("session_data", Some(300)),
-            dont_remember: make("dont_remember", None),
+        put(&mut attributes, &advanced.default_cookie_attributes);
+        attributes.max_age = max_age.or(attributes.max_age);
+        if let Some(options) = options {
+            put(&mut attributes, &options.attributes);
         }
+        Self { name: format!("{}{name}", if is_secure { "__Secure-" } else { "" }), attributes }
+    }
+
+    /// Whether browsers would refuse it.
+    fn is_refused(&self) -> bool {
+        let asks_for_secure =
+            self.attributes.same_site == Some(SameSite::None) || self.attributes.partitioned;
+        let is_secure = self.attributes.secure
+            || ["__Secure-", "__Host-"].iter().any(|prefix| self.name.starts_with(prefix));
+        asks_for_secure && !is_secure
+    }
+}
+
+/// The domain whose hosts all get our cookies, where that is asked for.
+fn shared_domain(config: &Config) -> Option<String> {
+    let options = &config.advanced.cross_sub_domain_cookies;
+    let host = || Url::parse(&config.base_url).ok()?.host_str().map(str::to_owned);
+    options.enabled.then(|| options.domain.clone().filter(|domain| !domain.is_empty()).or_else(host))?
+}
+
+fn put(attributes: &mut Attributes, options: &CookieAttributes) {
+    let CookieAttributes { domain, http_only, max_age, partitioned, path, same_site, secure } = options;
+    attributes.domain = domain.clone().or(attributes.domain.take());
+    attributes.http_only = http_only.unwrap_or(attributes.http_only);
+    attributes.max_age = max_age.map(i64::from).or(attributes.max_age);
+    attributes.partitioned = partitioned.unwrap_or(attributes.partitioned);
+    attributes.path = path.clone().or(attributes.path.take());
+    attributes.same_site = same_site.or(attributes.same_site);
+    attributes.secure = secure.unwrap_or(attributes.secure);
+}
+
+impl AuthCookies {
+    /// Two cookies of one name, or of a name that is a piece of another, would overwrite each other.
+    pub(crate) fn new(config: &Config, problems: &mut Vec<String>) -> Self {
+        let cookies = Self {
+            session_token: Cookie::new(config, "session_token", Some(config.session.expires_in.into())),
+            session_data: Cookie::new(
+                config,
+                "session_data",
+                Some(config.session.cookie_cache.max_age.into()),
+            ),
+            dont_remember: Cookie::new(config, "dont_remember", None),
+        };
+        let all = [&cookies.session_token, &cookies.session_data, &cookies.dont_remember];
+        for (position, cookie) in all.iter().enumerate() {
+            if cookie.is_refused() {
+                let name = &cookie.name;
+                tracing::warn!(
+                    name,
+                    "browsers refuse a cookie with SameSite=None or Partitioned that is not Secure"
+                );
+            }
+            let others = all.iter().enumerate().filter(|(other, _)| *other != position);
+            for (_, other) in others.filter(|(_, other)| cookie::is_piece(&other.name, &cookie.name)) {
+                problems.push(format!(
+                    "advanced.cookies: {:?} and {:?} get in each other's way; give one another name",
+                    cookie.name, other.name
+                ));
+            }
+        }
+        cookies
     }
 }
 
@@ -74,9 +147,30 @@ impl Cookies {
         self.expire_as(&cookie.name, cookie);
     }
 
+    /// Sets a cookie that may be too long for one: then in pieces. What the browser has of it besides is forgotten.
+    ///
+    /// Upstream keeps its cookies in an object while it makes them: those to be forgotten come first, in the order in
+    /// which they were sent, and one that is set anew takes its old place (kept).
+    pub(crate) fn set_in_pieces(&mut self, header: &str, cookie: &Cookie, value: &str, max_age: Option<i64>) {
+        let attributes = Attributes { max_age, ..cookie.attributes.clone() };
+        let mut pieces = pieces(cookie, value, &attributes);
+        for name in present(header, cookie) {
+            let renewed = pieces.iter_mut().find(|(other, _)| other == name);
+            match renewed.and_then(|(_, piece)| piece.take()) {
+                Some(piece) => self.write(name, piece, &attributes),
+                None => self.expire_as(name, cookie),
+            }
+        }
+        for (name, piece) in &pieces {
+            if let Some(piece) = piece {
+                self.write(name, piece, &attributes);
+            }
+        }
+    }
+
     /// Makes the browser forget every piece it sent of a cookie that may have been split.
     pub(crate) fn expire_pieces(&mut self, header: &str, cookie: &Cookie) {
-        for name in cookie::pieces(header, &cookie.name) {
+        for name in present(header, cookie) {
             self.expire_as(name, cookie);
         }
     }
@@ -96,6 +190,30 @@ impl Cookies {
     pub(crate) fn into_values(self) -> impl Iterator<Item = HeaderValue> {
         self.lines.into_iter().filter_map(|line| HeaderValue::try_from(line).ok())
     }
+}
+
+/// Names and values of the cookies that hold `value`; none when it is too long. A value that is written has been taken.
+fn pieces<'a>(cookie: &Cookie, value: &'a str, attributes: &Attributes) -> Vec<(String, Option<&'a str>)> {
+    let overhead =
+        cookie::serialize(&format!("{}.99", cookie.name), "", attributes).map_or(0, |line| line.len());
+    let room = LARGEST_COOKIE.saturating_sub(overhead);
+    if room > 0 && value.len() <= room {
+        return vec![(cookie.name.clone(), Some(value))];
+    }
+    if room == 0 || value.len().div_ceil(room) > MOST_PIECES {
+        tracing::warn!(cookie = cookie.name, bytes = value.len(), "too much for a cookie: it was not set");
+        return Vec::new();
+    }
+    let ends = (0..value.len().div_ceil(room)).map(|index| (index, index * room));
+    ends.map(|(index, from)| {
+        (format!("{}.{index}", cookie.name), value.get(from..value.len().min(from + room)))
+    })
+    .collect()
+}
+
+/// The names under which the browser sent the cookie or pieces of it.
+fn present<'header>(header: &'header str, cookie: &Cookie) -> Vec<&'header str> {
+    if header.contains(&cookie.name) { cookie::pieces(header, &cookie.name) } else { Vec::new() }
 }
 
 /// The Cookie header; several are one, as HTTP/2 may split them.
@@ -118,9 +236,11 @@ pub(crate) fn signed(header: &str, signer: &Signer, cookie: &Cookie) -> Option<S
     signer.open(&value).map(str::to_owned)
 }
 
-/// Whether the browser sent the cookie, whole or in pieces, with something in it.
-pub(crate) fn is_present(header: &str, cookie: &Cookie) -> bool {
+/// What the browser sent of a cookie that may be in pieces, if there is something in it.
+pub(crate) fn chunked<'header>(header: &'header str, cookie: &Cookie) -> Option<Cow<'header, str>> {
     // Most requests have none, and the careful reading costs as much as everything else about cookies.
-    header.contains(&cookie.name)
-        && cookie::chunked(header, &cookie.name).is_some_and(|value| !value.is_empty())
+    if !header.contains(&cookie.name) {
+        return None;
+    }
+    cookie::chunked(header, &cookie.name).filter(|value| !value.is_empty())
 }

@@ -27,6 +27,8 @@ pub use self::{
     value::{FromValue, Record, Value},
 };
 
+pub(crate) use self::model::read;
+
 use self::sql::{Dialect, Statement};
 use crate::{env::Env, plugin::WriteFn};
 use std::{future::Future, sync::Arc};

@@ -17,6 +17,8 @@ macro_rules! areas {
 
 areas! {
     accounts_are_listed_and_unlinked_as_upstream_does: "account",
+    sessions_are_remembered_as_upstream_does: "cookie-cache",
+    cookies_look_as_upstreams: "cookies",
     the_official_client_sees_what_upstream_shows_it: "client",
     errors_end_where_upstream_sends_them: "error-page",
     ok_answers_as_upstream: "ok",
