@@ -113,20 +113,17 @@ export const CELLS: { [endpoint: string]: Cells } = {
     unreachable: { FAILED_TO_CREATE_SESSION: WHEN_THE_DATABASE_FAILS },
   },
   "POST /sign-out": {
-    options: ["baseURL", "secrets", ...CHECKS, "emailAndPassword.enabled", ...PATHS, ...LIMITS, "rateLimit.max", "rateLimit.customRules"],
-    options: ["baseURL", ...CHECKS, ...COOKIES, "emailAndPassword.enabled", "session.cookieCache.enabled"],
+    options: ["baseURL", "secrets", ...CHECKS, "emailAndPassword.enabled", ...PATHS, ...LIMITS, "rateLimit.max", "rateLimit.customRules", ...COOKIES, "session.cookieCache.enabled"],
     codes: [...BODY, ...ORIGIN, ...CALLBACKS],
     unreachable: {},
   },
   "GET /get-session": {
-    options: ["baseURL", "secrets", "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh", ...PATHS, ...LIMITS, "rateLimit.window", "rateLimit.max", "rateLimit.storage", "rateLimit.customRules"],
-    options: ["baseURL", ...COOKIES, "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh", ...COOKIE_CACHE, "session.cookieCache.refreshCache"],
+    options: ["baseURL", "secrets", "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh", ...PATHS, ...LIMITS, "rateLimit.window", "rateLimit.max", "rateLimit.storage", "rateLimit.customRules", ...COOKIES, ...COOKIE_CACHE, "session.cookieCache.refreshCache"],
     codes: [],
     unreachable: { FAILED_TO_GET_SESSION: "only when the database fails, or upstream cannot decode a cookie", VALIDATION_ERROR: "every query value is accepted as a boolean" },
   },
   "POST /get-session": {
-    options: ["session.deferSessionRefresh", "session.disableSessionRefresh", ...PATHS],
-    options: ["session.deferSessionRefresh", "session.disableSessionRefresh", "session.cookieCache.enabled"],
+    options: ["session.deferSessionRefresh", "session.disableSessionRefresh", ...PATHS, "session.cookieCache.enabled"],
     codes: ["METHOD_NOT_ALLOWED_DEFER_SESSION_REQUIRED", ...ORIGIN, "INVALID_CALLBACK_URL"],
     unreachable: { FAILED_TO_GET_SESSION: WHEN_THE_DATABASE_FAILS },
   },

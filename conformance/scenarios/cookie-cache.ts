@@ -1,7 +1,10 @@
 /** The session as a cookie remembers it: when it answers, when it is passed over, set, renewed and taken back. */
 import { createHmac } from "node:crypto";
+import { getCookieCache } from "better-auth/cookies";
 import { area, options, PASSWORD, scenario, SECRET, signed, type Reply, type Scenario, type Stage } from "../lib/scenario.ts";
 import type { Change, Json, Options } from "../lib/types.ts";
+
+type Strategy = "compact" | "jwt" | "jwe";
 
 const GET = "GET /get-session";
 const POST = "POST /get-session";
@@ -24,6 +27,9 @@ const b64 = (text: string) => Buffer.from(text, "utf8").toString("base64url");
 
 async function life(stage: Stage) {
   const first = await stage.signUp("ada@example.com", { image: "https://example.com/\u00fc\u2713 \"\\\n.png" });
+  const { strategy } = (stage.scenario.options.session as { cookieCache: { strategy: Strategy } }).cookieCache;
+  const read = await getCookieCache(new Headers({ cookie: first.cookies }), { secret: SECRET, strategy, isSecure: false, version: "1" });
+  stage.expect(read?.session.token === first.json.token, "upstream's own reader of cookies reads this one");
   await session(stage, first.cookies);
   await session(stage, tokenOf(first));
   await stage.sql(`UPDATE "user" SET "name" = 'Changed'`);

@@ -363,10 +363,11 @@ impl Ctx {
 
     /// The session of this token as the browser remembers it, if that can be believed. What cannot is forgotten.
     pub(crate) fn cached_session(&mut self, token: &str) -> Option<SignedIn> {
+        self.engine.cookie_cache.as_ref()?;
         let engine = Arc::clone(&self.engine);
         let cache = engine.cookie_cache.as_ref()?;
         let cookie = &engine.cookies.session_data;
-        let remembered = cache.open(&*cookies::chunked(&self.cookie_header, cookie)?, token, self.now());
+        let remembered = cache.open(&cookies::chunked(&self.cookie_header, cookie)?, token, self.now());
         if remembered.is_none() {
             self.cookies.expire(cookie);
         }
@@ -384,10 +385,10 @@ impl Ctx {
 
     /// Makes the browser forget cached session data where nobody reads it any more.
     pub(crate) fn forget_leftover_cache(&mut self) {
-        let engine = Arc::clone(&self.engine);
-        if engine.cookie_cache.is_none()
-            && cookies::chunked(&self.cookie_header, &engine.cookies.session_data).is_some()
+        if self.engine.cookie_cache.is_none()
+            && cookies::chunked(&self.cookie_header, &self.engine.cookies.session_data).is_some()
         {
+            let engine = Arc::clone(&self.engine);
             self.cookies.expire_pieces(&self.cookie_header, &engine.cookies.session_data);
         }
     }

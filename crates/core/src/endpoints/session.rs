@@ -120,8 +120,7 @@ fn no_store(cx: &mut Ctx) {
 
 /// `is_post` renews a session where renewal is deferred.
 async fn current(cx: &mut Ctx, query: &GetSessionQuery, is_post: bool) -> Result<Option<Current>> {
-    let engine = Arc::clone(&cx.engine);
-    let token = cx.signed_cookie(&engine.cookies.session_token);
+    let token = cx.signed_cookie(&cx.engine.cookies.session_token);
     cx.forget_leftover_cache();
     let Some(token) = token else { return Ok(None) };
     if !is_set(query.disable_cookie_cache)
@@ -244,9 +243,10 @@ pub(crate) async fn of(engine: &Engine, headers: &HeaderMap) -> Result<Option<Si
     let Some(token) = cookies::signed(&header, &engine.signer, &engine.cookies.session_token) else {
         return Ok(None);
     };
-    let remembered = engine.cookie_cache.as_ref().and_then(|cache| {
-        cache.open(&*cookies::chunked(&header, &engine.cookies.session_data)?, &token, now)
-    });
+    let remembered = engine
+        .cookie_cache
+        .as_ref()
+        .and_then(|cache| cache.open(&cookies::chunked(&header, &engine.cookies.session_data)?, &token, now));
     if remembered.is_some() {
         return Ok(remembered);
     }

@@ -244,3 +244,74 @@ pub(crate) fn chunked<'header>(header: &'header str, cookie: &Cookie) -> Option<
     }
     cookie::chunked(header, &cookie.name).filter(|value| !value.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data() -> Cookie {
+        let attributes = Attributes { path: Some("/".to_owned()), ..Attributes::default() };
+        Cookie { name: "data".to_owned(), attributes }
+    }
+
+    fn lines(cookies: Cookies) -> Vec<String> {
+        cookies.into_values().map(|line| line.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_cookie_is_split_when_it_is_larger_than_browsers_keep() {
+        let cookie = data();
+        let room = LARGEST_COOKIE - "data.99=; Max-Age=300; Path=/".len();
+        for (length, expected) in
+            [(1, 1), (room, 1), (room + 1, 2), (2 * room, 2), (100 * room, 100), (100 * room + 1, 0)]
+        {
+            let value = "x".repeat(length);
+            let mut cookies = Cookies::default();
+            cookies.set_in_pieces("", &cookie, &value, Some(300));
+            let lines = lines(cookies);
+            assert_eq!(lines.len(), expected, "{length}");
+            assert!(lines.iter().all(|line| line.len() <= LARGEST_COOKIE));
+            let values = lines.iter().filter_map(|line| line.split(';').next()?.split_once('='));
+            let joined: String = values.map(|(_, value)| value).collect();
+            assert!(expected == 0 || joined == value);
+            assert_eq!(lines.first().is_some_and(|line| line.starts_with("data=")), expected == 1);
+        }
+    }
+
+    #[test]
+    fn pieces_that_are_not_renewed_are_forgotten_in_the_order_in_which_they_were_sent() {
+        let cookie = data();
+        let mut cookies = Cookies::default();
+        cookies.set_in_pieces(
+            "data.7=a; data.1=b; other=c; data=d; data.x=e",
+            &cookie,
+            &"x".repeat(5000),
+            None,
+        );
+        let starts: Vec<_> =
+            lines(cookies).iter().map(|line| line.chars().take(9).collect::<String>()).collect();
+        assert_eq!(starts, ["data.7=; ", "data.1=xx", "data=; Ma", "data.0=xx"]);
+    }
+
+    #[test]
+    fn without_room_for_a_value_nothing_is_set() {
+        let mut cookie = data();
+        cookie.attributes.path = Some(format!("/{}", "x".repeat(LARGEST_COOKIE)));
+        let mut cookies = Cookies::default();
+        cookies.set_in_pieces("", &cookie, "x", None);
+        assert_eq!(lines(cookies), Vec::<String>::new());
+    }
+
+    /// A second factor is asked for after the cookies were set: no valid value may stay in the reply.
+    #[test]
+    fn ghsa_xg6x_h9c9_2m83_what_is_set_and_taken_back_leaves_no_value() {
+        let cookie = data();
+        for length in [10, 9000] {
+            let mut cookies = Cookies::default();
+            cookies.set_signed(&Signer::new("secret"), &cookie, "token", None);
+            cookies.set_in_pieces("data.5=x", &cookie, &"x".repeat(length), Some(300));
+            cookies.expire(&cookie);
+            assert_eq!(lines(cookies), ["data=; Max-Age=0; Path=/"]);
+        }
+    }
+}

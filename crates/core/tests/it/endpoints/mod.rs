@@ -3,6 +3,7 @@
 mod accounts;
 mod change_password;
 mod error;
+mod cookie_cache;
 mod ok;
 mod session;
 mod session_lifetime;

@@ -2,6 +2,7 @@
 
 mod blocklist;
 mod corpora;
+mod cookies;
 mod enumeration;
 mod guessing;
 mod input;
