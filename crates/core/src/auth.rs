@@ -16,7 +16,7 @@ use crate::{
     guessing::Guessing,
     http::{
         Reply, client_ip::ClientAddresses, cookies::AuthCookies, disabled::DisabledPaths, dispatch,
-        rate_limit::RateLimiter, router::Router,
+        rate_limit::{Limits, RateLimiter}, router::Router,
     },
     model::{self, Account, RateLimit},
     plugin::{Manifest, Plugin, Setup},
@@ -162,12 +162,14 @@ impl AuthBuilder {
         let addresses = ClientAddresses::new(&config.advanced, &mut problems);
         let cookies = AuthCookies::new(&config, &mut problems);
         let blocklist = Blocklist::load(&config.password, &mut problems);
-        let limits = Limits::new(&config, &store);
-        if limits == Limits::InDatabase {
+        let limits = limits(&config, &store);
+        if limits != Limits::InMemory {
             manifest.tables.push(RateLimit::table());
         }
+        let layout = config.layout(&mut problems);
         let resolved = config.resolve(&mut problems);
-        let schema = Schema::resolve(manifest.tables.iter().cloned(), manifest.extensions.iter().cloned());
+        let schema =
+            Schema::resolve(manifest.tables.iter().cloned(), manifest.extensions.iter().cloned(), layout);
         let schema = schema.map_err(|mut mistakes| problems.append(&mut mistakes)).unwrap_or_default();
         let (true, Some(resolved)) = (problems.is_empty(), resolved) else {
             return Err(BuildError { problems });
@@ -188,7 +190,7 @@ impl AuthBuilder {
         let router = Router::new(&manifest.endpoints);
         let options = &resolved.config.rate_limit;
         let limiter = counts_requests(&resolved.config).then(|| {
-            RateLimiter::new(options, &manifest.rate_limits, router.paths(), limits == Limits::InDatabase)
+            RateLimiter::new(options, &manifest.rate_limits, router.paths(), limits)
         });
         let engine = Engine {
             guessing,
@@ -217,22 +219,13 @@ impl AuthBuilder {
     }
 }
 
-/// Where requests are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Limits {
-    InMemory,
-    InDatabase,
-}
-
-impl Limits {
-    /// Behind a database that several processes share, each counting for itself would multiply every limit. The table
-    /// is there wherever the option says so, as upstream has it.
-    fn new(config: &Config, store: &Store) -> Self {
-        match config.rate_limit.storage {
-            Some(RateLimitStorage::Database) => Self::InDatabase,
-            None if store.is_shared() && counts_requests(config) => Self::InDatabase,
-            _ => Self::InMemory,
-        }
+/// Behind a database that several processes share, each counting for itself would multiply every limit. The table is
+/// there wherever the option says so, as upstream has it.
+fn limits(config: &Config, store: &Store) -> Limits {
+    match config.rate_limit.storage {
+        Some(RateLimitStorage::Database) => Limits::InDatabase,
+        None if store.is_shared() && counts_requests(config) => Limits::Shared,
+        _ => Limits::InMemory,
     }
 }
 

@@ -19,13 +19,20 @@ use crate::{
     time::Time,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header::USER_AGENT, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONTENT_TYPE, USER_AGENT},
+    request::Parts,
+};
 use serde::Serialize;
 use serde_json::Value;
 use std::{any::TypeId, sync::Arc, time::Duration};
 
 /// How long a transaction may take; it holds a lock that others wait for.
 const TRANSACTION_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The media type of forms.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// One request.
 pub struct Ctx {
@@ -119,6 +126,14 @@ impl Ctx {
         self.parts.uri.query().unwrap_or_default()
     }
 
+    /// Whether the body came as a form, which has nothing but texts.
+    pub(crate) fn has_form(&self) -> bool {
+        let content_type = self.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        content_type.is_some_and(|kind| {
+            kind.get(..FORM.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(FORM.as_bytes()))
+        })
+    }
+
     /// The raw body, which a `before` hook may look at.
     pub fn body(&self) -> Option<&Value> {
         self.body.as_ref()
@@ -176,9 +191,9 @@ impl Ctx {
         self.engine.env.clock.now()
     }
 
-    /// An identifier as every record has one: 32 letters and digits.
+    /// The id of a new record: empty where the database makes it.
     pub fn new_id(&self) -> String {
-        crate::model::new_id(&self.engine.env)
+        self.store().new_id()
     }
 
     /// Users, outside a transaction: reading.
@@ -372,6 +387,11 @@ impl Ctx {
             self.cookies.expire(cookie);
         }
         remembered
+    }
+
+    /// Whether the session that the request came with outlives the browser's.
+    pub(crate) fn is_remembered(&self) -> bool {
+        self.signed_cookie(&self.engine.cookies.dont_remember).is_none()
     }
 
     /// Makes the browser forget its session.

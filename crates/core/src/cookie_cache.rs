@@ -307,7 +307,9 @@ fn value<'de, A: MapAccess<'de>>(map: &mut A, kind: Kind) -> Result<Value, A::Er
         Kind::Integer | Kind::BigInteger => map.next_value::<Option<i64>>()?.into(),
         Kind::Bool => map.next_value::<Option<bool>>()?.into(),
         Kind::Time => map.next_value::<Option<Time>>()?.into(),
-        Kind::Json => map.next_value::<Option<serde_json::Value>>()?.into(),
+        Kind::Json | Kind::TextList | Kind::NumberList => {
+            map.next_value::<Option<serde_json::Value>>()?.into()
+        }
     })
 }
 

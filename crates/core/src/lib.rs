@@ -35,10 +35,11 @@ mod time;
 pub use self::{
     auth::{Auth, AuthBuilder, BuildError},
     config::{
-        AccountLinking, AccountOptions, Advanced, CacheStrategy, Config, CookieAttributes, CookieCacheOptions,
-        CookieOptions, CrossSubDomainCookies, CustomRules, DatabaseOptions, EmailAndPassword, Environment,
-        HashName, IpAddressOptions, Migrate, OnApiError, OriginCheck, PasswordOptions, RateLimitOptions,
-        RateLimitStorage, RefreshBefore, RefreshCache, SessionOptions, VersionedSecret,
+        AccountLinking, AccountOptions, AdditionalField, Advanced, AdvancedDatabase, CacheStrategy, Config,
+        CookieAttributes, CookieCacheOptions, CookieOptions, CrossSubDomainCookies, CustomRules, DatabaseOptions,
+        EmailAndPassword, Environment, FieldReference, FieldType, GenerateId, HashName, IpAddressOptions, Migrate,
+        Names, OnApiError, OriginCheck, PasswordOptions, RateLimitOptions, RateLimitStorage, RefreshBefore,
+        RefreshCache, SessionOptions, TypeName, UserOptions, VerificationOptions, VersionedSecret,
     },
     context::{Client, Ctx, Method, SignIn, SignedIn},
     endpoints::session::{FreshSession, SensitiveSession, Session},

@@ -242,7 +242,7 @@ impl TestApp {
     /// All rows of a table as another program sees them, oldest first.
     pub async fn rows(&self, table: &str) -> Rows {
         let schema = self.store().schema().table(table).map(|table| &**table);
-        let rows = self.database.rows(table, schema).await;
+        let rows = self.database.rows(schema.map_or(table, |schema| &schema.relation), schema).await;
         Rows { rows, redactor: Redactor::new(self.clock.now(), SECRET) }
     }
 }

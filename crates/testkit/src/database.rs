@@ -143,7 +143,7 @@ impl Database {
         };
         for row in &mut rows {
             for (column, value) in row.iter_mut() {
-                let kind = table.and_then(|table| table.field(column)).map(|field| field.kind);
+                let kind = table.and_then(|table| table.kept_in(column)).map(|field| field.kind);
                 unify(kind, value);
             }
         }
@@ -252,7 +252,7 @@ fn unify(kind: Option<Kind>, value: &mut Value) {
                 *value = time.to_string().into();
             }
         }
-        (Some(Kind::Json), Value::String(text)) => {
+        (Some(Kind::Json | Kind::TextList | Kind::NumberList), Value::String(text)) => {
             if let Ok(parsed) = serde_json::from_str(text) {
                 *value = parsed;
             }

@@ -1,3 +1,4 @@
+use super::{AdditionalField, Names};
 use serde::Deserialize;
 
 /// `[account]`
@@ -6,6 +7,12 @@ use serde::Deserialize;
 pub struct AccountOptions {
     /// Several ways to sign in for one user.
     pub account_linking: AccountLinking,
+    /// The table's name in the database.
+    pub model_name: Option<String>,
+    /// Columns by the name of the field that is kept in them.
+    pub fields: Names<String>,
+    /// Fields beyond upstream's.
+    pub additional_fields: Names<AdditionalField>,
 }
 
 /// `[account.account-linking]`

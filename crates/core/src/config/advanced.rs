@@ -1,5 +1,5 @@
 use super::{
-    IpAddressOptions,
+    GenerateId, IpAddressOptions,
     cookies::{CookieAttributes, CookieOptions, CrossSubDomainCookies},
 };
 use crate::http::cookie::is_name;
@@ -31,6 +31,16 @@ pub struct Advanced {
     pub ip_address: IpAddressOptions,
     /// A path with a slash at its end means the same as without.
     pub skip_trailing_slashes: bool,
+    /// How rows are kept.
+    pub database: AdvancedDatabase,
+}
+
+/// `[advanced.database]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AdvancedDatabase {
+    /// Who makes the ids of new rows: `"uuid"`, `"serial"`, or `false` for the database; 32 letters when absent.
+    pub generate_id: Option<GenerateId>,
 }
 
 /// Where origin checks are off.

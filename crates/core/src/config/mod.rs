@@ -14,12 +14,13 @@ mod password;
 mod rate_limit;
 mod secrets;
 mod session;
+mod tables;
 
 pub(crate) use self::secrets::looks_weak;
 pub(crate) use self::session::MaxLifetime;
 pub use self::{
     account::{AccountLinking, AccountOptions},
-    advanced::{Advanced, OriginCheck},
+    advanced::{Advanced, AdvancedDatabase, OriginCheck},
     cookie_cache::{CacheStrategy, CookieCacheOptions, RefreshBefore, RefreshCache},
     cookies::{CookieAttributes, CookieOptions, CrossSubDomainCookies},
     database::{DatabaseOptions, Migrate},
@@ -30,6 +31,9 @@ pub use self::{
     rate_limit::{CustomRules, RateLimitOptions, RateLimitStorage},
     secrets::VersionedSecret,
     session::SessionOptions,
+    tables::{
+        AdditionalField, FieldReference, FieldType, GenerateId, Names, TypeName, UserOptions, VerificationOptions,
+    },
 };
 
 use crate::{crypto::at_rest::Secrets, http::TrustedOrigins, secret::Secret};
@@ -54,10 +58,14 @@ pub struct Config {
     pub trusted_origins: Vec<String>,
     /// Signing in with an email address and a password.
     pub email_and_password: EmailAndPassword,
+    /// People.
+    pub user: UserOptions,
     /// Sessions.
     pub session: SessionOptions,
     /// Ways to sign in.
     pub account: AccountOptions,
+    /// What waits to be redeemed.
+    pub verification: VerificationOptions,
     /// How passwords are hashed.
     pub password: PasswordOptions,
     /// What few need.
@@ -94,8 +102,10 @@ impl Default for Config {
             secrets: None,
             trusted_origins: Vec::new(),
             email_and_password: EmailAndPassword::default(),
+            user: UserOptions::default(),
             session: SessionOptions::default(),
             account: AccountOptions::default(),
+            verification: VerificationOptions::default(),
             password: PasswordOptions::default(),
             advanced: Advanced::default(),
             database: DatabaseOptions::default(),

@@ -1,4 +1,4 @@
-use super::{cookie_cache::CookieCacheOptions, cookies::LONGEST_COOKIE};
+use super::{AdditionalField, Names, cookie_cache::CookieCacheOptions, cookies::LONGEST_COOKIE};
 use crate::time::Time;
 use serde::Deserialize;
 use std::time::Duration;
@@ -21,6 +21,12 @@ pub struct SessionOptions {
     pub defer_session_refresh: bool,
     /// A second cookie that remembers session and user.
     pub cookie_cache: CookieCacheOptions,
+    /// The table's name in the database.
+    pub model_name: Option<String>,
+    /// Columns by the name of the field that is kept in them.
+    pub fields: Names<String>,
+    /// Fields beyond upstream's.
+    pub additional_fields: Names<AdditionalField>,
 }
 
 impl Default for SessionOptions {
@@ -33,6 +39,9 @@ impl Default for SessionOptions {
             disable_session_refresh: false,
             defer_session_refresh: false,
             cookie_cache: CookieCacheOptions::default(),
+            model_name: None,
+            fields: Names::default(),
+            additional_fields: Names::default(),
         }
     }
 }

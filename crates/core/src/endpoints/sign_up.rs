@@ -8,7 +8,7 @@
 use crate::{
     context::Method,
     http::Replies as _,
-    model::{NewUser, User},
+    model::{NewUser, User, fields},
     prelude::*,
 };
 
@@ -64,10 +64,15 @@ impl SignUpEmail {
             return Err(Error::bad_request(Code::EMAIL_PASSWORD_SIGN_UP_DISABLED));
         }
         cx.password_rules(&body.password)?;
+        let mut rest = body.rest;
+        if cx.has_form() {
+            fields::from_form::<User>(cx.store(), &mut rest)?;
+        }
+        let fields = fields::read::<User>(cx.store(), &mut rest, fields::Action::Create)?;
         let signs_in = options.auto_sign_in && !options.require_email_verification;
         let new =
             NewUser { name: body.name, email: body.email.into(), email_verified: false, image: body.image };
-        let user = new.into_user(&cx.engine.env);
+        let mut user = new.into_user(cx.store());
 
         let is_taken = cx.users().by_email(&user.email).await?.is_some();
         if is_taken && signs_in {
@@ -75,8 +80,10 @@ impl SignUpEmail {
         }
         let hash = cx.hash(&body.password).await?;
         if is_taken {
+            let user = user.imagined(cx.store(), fields).await?;
             return Ok(SignedUp { token: None.into(), user }.reply());
         }
+        user.give(cx.store(), fields.clone())?;
 
         let remember = body.remember_me != Some(false);
         let sign_in = SignIn { user, method: Method::SignUp, remember };
@@ -100,7 +107,7 @@ impl SignUpEmail {
             Err(error)
                 if !signs_in && error.code() == Some(Code::USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL.code) =>
             {
-                (sign_in.user, None)
+                (sign_in.user.imagined(cx.store(), fields).await?, None)
             }
             created => created?,
         };

@@ -17,7 +17,7 @@ use crate::{
     config::{CustomRules, RateLimitOptions},
     env::Env,
     error::{Error, Result, chain},
-    model::{RateLimit, new_id},
+    model::RateLimit,
     plugin::Rate,
     store::{Record, Store},
 };
@@ -36,6 +36,8 @@ const RETRY_AFTER: HeaderName = HeaderName::from_static("x-retry-after");
 const NO_ADDRESS: &str = "no-trusted-ip";
 /// How often a count that somebody else changes at the same time is tried.
 const TRIES: u32 = 3;
+/// Old counts that one statement deletes at most, so that nobody waits long for it.
+const DELETED_AT_ONCE: u32 = 1_000;
 
 /// Paths that guess at passwords or make the server send mail, and how often they may be asked for.
 const SPECIAL: [(&str, Rate); 9] = [
@@ -51,6 +53,16 @@ const SPECIAL: [(&str, Rate); 9] = [
 ];
 const GUESSING: Rate = Rate { max: 3, window: 10 };
 const MAILING: Rate = Rate { max: 3, window: 60 };
+
+/// Where requests are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limits {
+    InMemory,
+    /// In the database, because the operator says so.
+    InDatabase,
+    /// In the database, because several processes may share it; each counts what only the default rule is for.
+    Shared,
+}
 
 /// Counts requests, and refuses those that are too many.
 pub(crate) struct RateLimiter {
@@ -85,6 +97,9 @@ enum Counting {
 struct Shared {
     /// Who is being refused: nothing but time changes that.
     refused: Counters,
+    /// Counts of the default rule, where the operator did not ask for them in the database: a session check that
+    /// writes would cost many times one that reads, and the rule is there to keep one client from taking everything.
+    local: Option<Counters>,
     /// The longest window there is, in milliseconds: older counts mean nothing.
     longest: i64,
     /// When to delete old counts next.
@@ -146,15 +161,16 @@ impl RateLimiter {
         options: &RateLimitOptions,
         plugins: &[(&'static str, Rate)],
         paths: &[String],
-        in_database: bool,
+        limits: Limits,
     ) -> Self {
         let rules = rules(options, plugins);
         let first = |path: &String| rules.iter().position(|rule| rule.paths.matches(path));
         let by_path = paths.iter().map(|path| if path.contains("/:") { None } else { first(path) }).collect();
-        let counting = if in_database {
+        let counting = if limits != Limits::InMemory {
             let windows = rules.iter().filter_map(|rule| rule.rate).map(|rate| millis(rate.window));
             Counting::Database(Box::new(Shared {
                 refused: Counters::default(),
+                local: (limits == Limits::Shared).then(Counters::default),
                 longest: windows.max().unwrap_or_default(),
                 tidied_next: AtomicI64::new(i64::MIN),
             }))
@@ -184,9 +200,14 @@ impl RateLimiter {
         let now = env.clock.now().millis();
         let outcome = match &self.counting {
             Counting::Memory(counters) => counters.count(key, limit.rate.max, millis(limit.rate.window), now),
-            Counting::Database(shared) => match shared.refused.refused_for(key, now) {
-                Some(rest) => Err(rest),
-                None => shared.count(store, env, &limit, client, key, now).await?,
+            Counting::Database(shared) => match (&shared.local, &limit.rule.paths) {
+                (Some(local), Paths::All) => {
+                    local.count(key, limit.rate.max, millis(limit.rate.window), now)
+                }
+                _ => match shared.refused.refused_for(key, now) {
+                    Some(rest) => Err(rest),
+                    None => shared.count(store, env, &limit, client, key, now).await?,
+                },
             },
         };
         Ok(outcome.err().map(too_many))
@@ -233,7 +254,7 @@ impl Shared {
     ) -> Result<Result<(), i64>> {
         let window = millis(limit.rate.window);
         let row = RateLimit {
-            id: new_id(env),
+            id: store.new_id(),
             key: limit.name(client),
             count: 1,
             last_request: now,
@@ -242,7 +263,10 @@ impl Shared {
         };
         self.tidy(store, env, now);
         for _ in 0..TRIES {
-            if store.count_request(row.clone(), now - window, limit.rate.max).await? {
+            let idle = RateLimit::LAST_REQUEST.lte(now - window);
+            let within = RateLimit::COUNT.lt(i64::from(limit.rate.max.min(i32::MAX.unsigned_abs())));
+            let counted = store.tally(&row, RateLimit::KEY, RateLimit::COUNT, idle, within).await?;
+            if counted.is_some() {
                 return Ok(Ok(()));
             }
             // It may have been deleted, or its window may have ended, since.
@@ -269,7 +293,8 @@ impl Shared {
         }
         let (store, old) = (store.clone(), now - self.longest);
         env.spawn(async move {
-            if let Err(error) = store.forget_requests(old).await {
+            let old = RateLimit::LAST_REQUEST.lt(old);
+            if let Err(error) = store.delete_some(old, DELETED_AT_ONCE).await {
                 tracing::warn!(error = chain(&error), "old request counts could not be deleted");
             }
         });
@@ -304,7 +329,7 @@ mod tests {
         let custom = custom.iter().map(|(path, rate)| ((*path).to_owned(), *rate)).collect();
         let options = RateLimitOptions { custom_rules: CustomRules(custom), ..RateLimitOptions::default() };
         let paths = ["/ok", "/sign-in/email", "/callback/:id", "/reset-password/:token"].map(str::to_owned);
-        RateLimiter::new(&options, plugins, &paths, false)
+        RateLimiter::new(&options, plugins, &paths, Limits::InMemory)
     }
 
     fn rate(limiter: &RateLimiter, path: &str) -> Option<(u32, u32)> {

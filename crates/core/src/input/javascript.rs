@@ -8,13 +8,13 @@ use serde_json::{Number, Value};
 use super::types::Record;
 
 /// The largest integer up to which a double holds every integer.
-pub(super) const MAX_SAFE_INTEGER: i64 = 9_007_199_254_740_991;
+pub(crate) const MAX_SAFE_INTEGER: i64 = 9_007_199_254_740_991;
 
 /// The member that upstream never copies, because assigning it replaces an object's prototype.
 pub(super) const PROTOTYPE: &str = "__proto__";
 
 /// The word that messages use for the type of a value.
-pub(super) fn type_name(value: Option<&Value>) -> &'static str {
+pub(crate) fn type_name(value: Option<&Value>) -> &'static str {
     match value {
         None => "undefined",
         Some(Value::Null) => "null",
@@ -221,6 +221,16 @@ fn is_decimal(text: &str) -> bool {
         !digits.is_empty() && is_digits(digits)
     });
     is_digits(whole) && is_digits(fraction) && !(whole.is_empty() && fraction.is_empty()) && exponent_is_valid
+}
+
+/// Whether a text is a JSON number.
+pub(crate) fn is_number_text(text: &str) -> bool {
+    serde_json::from_str::<Number>(text).is_ok()
+}
+
+/// `new Date(text)` in milliseconds since 1970; none for an invalid date.
+pub(crate) fn to_milliseconds(text: &str) -> Option<i64> {
+    to_date(Some(Value::String(text.to_owned())))
 }
 
 /// `new Date(value)` in milliseconds since 1970; none for an invalid date.

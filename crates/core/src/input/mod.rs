@@ -29,6 +29,7 @@ mod tests;
 pub use email::is_email;
 pub use form::{from_form, from_query};
 pub use javascript::as_javascript;
+pub(crate) use javascript::{MAX_SAFE_INTEGER, is_number_text, to_milliseconds, type_name};
 pub use object::{Loose, Members, ReadMembers, WriteMembers};
 pub use rules::{
     BoundedList, BoundedText, Maximum, Minimum, MoreThan, NonEmptyList, NonEmptyText, Refined, Rule,

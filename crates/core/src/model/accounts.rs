@@ -4,7 +4,7 @@ use crate::{
     Result,
     error::{Code, Error},
     model,
-    model::{User, new_id},
+    model::User,
     store::{self, Reader, Tx},
     time::Time,
 };
@@ -71,10 +71,9 @@ impl<D: Reader> Accounts<D> {
 impl Accounts<&mut Tx> {
     /// Gives a user a password.
     pub async fn create_credential(&mut self, user_id: &str, password: String) -> Result<Account> {
-        let env = self.database.env();
-        let now = env.clock.now();
+        let now = self.database.env().clock.now();
         let account = Account {
-            id: new_id(env),
+            id: self.database.new_id(),
             account_id: user_id.to_owned(),
             provider_id: CREDENTIAL.to_owned(),
             user_id: user_id.to_owned(),

@@ -7,7 +7,7 @@ use crate::{
     Result,
     guessing::Forgiven,
     model,
-    store::{self, Order, Select, Store, StoreError, Tx},
+    store::{self, Store, StoreError, Tx},
     time::Time,
 };
 
@@ -53,7 +53,7 @@ impl Guesses<&Store> {
             hidden: store::Record::default(),
         };
         let stale = Guess::LAST_ATTEMPT.lte(quiet_since);
-        Ok(self.database.tally(&attempt, Guess::FAILURES, stale, Guess::FAILURES.lt(limit)).await?)
+        Ok(self.database.tally(&attempt, Guess::ID, Guess::FAILURES, stale, Guess::FAILURES.lt(limit)).await?)
     }
 
     /// What is known of the attempts at an account.
@@ -76,15 +76,13 @@ impl Guesses<&Store> {
 
     /// Deletes what has been quiet, a few rows at a time; answers how many.
     pub(crate) async fn prune(&self, quiet_since: Time) -> Result<u64, StoreError> {
-        let quiet = || Guess::LAST_ATTEMPT.lte(quiet_since);
         let mut pruned = 0;
         loop {
-            let next = Select::matching(quiet()).order_by(Guess::LAST_ATTEMPT, Order::Ascending);
-            let next = self.database.list(next.limit(1).offset(PRUNED_AT_ONCE)).await?;
-            let Some(next) = next.into_iter().next() else {
-                return Ok(pruned + self.database.delete(quiet()).await?);
-            };
-            pruned += self.database.delete(Guess::LAST_ATTEMPT.lte(next.last_attempt)).await?;
+            let quiet = Guess::LAST_ATTEMPT.lte(quiet_since);
+            match self.database.delete_some(quiet, PRUNED_AT_ONCE).await? {
+                0 => return Ok(pruned),
+                some => pruned += some,
+            }
         }
     }
 }

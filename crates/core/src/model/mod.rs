@@ -4,6 +4,7 @@
 //! Upstream: `db/internal-adapter.ts`.
 
 mod accounts;
+pub(crate) mod fields;
 mod guesses;
 mod rate_limits;
 mod sessions;
@@ -55,7 +56,7 @@ impl Plugin for GuessTable {
     const ID: &'static str = "guesses";
 
     fn install(&self, setup: &mut Setup<'_, Self>) {
-        setup.table(Guess::table());
+        setup.table(Guess::table().own_ids());
     }
 }
 

@@ -3,10 +3,11 @@
 use crate::{
     Result,
     context::Client,
+    error::Code,
     model,
-    model::{User, new_id},
+    model::{User, new_id, users::unwritable},
     plugin::Event,
-    store::{self, Reader, Store, Tx},
+    store::{self, Patch, Reader, Store, Tx},
     time::Time,
 };
 use std::time::Duration;
@@ -79,7 +80,7 @@ impl Sessions<&mut Tx> {
         let env = self.database.env();
         let now = env.clock.now();
         let session = Session {
-            id: new_id(env),
+            id: self.database.new_id(),
             expires_at: now + lifetime,
             token: new_id(env),
             created_at: now,
@@ -100,6 +101,14 @@ impl Sessions<&mut Tx> {
         let now = self.database.env().clock.now();
         let renewed = Session::EXPIRES_AT.set(now + lifetime).and(Session::UPDATED_AT.set(now));
         self.database.change(Session::TOKEN.eq(token), renewed).await
+    }
+
+    /// Changes a session; `None` when it is gone.
+    pub async fn update(&mut self, token: &str, patch: Patch<Session>) -> Result<Option<Session>> {
+        let now = self.database.env().clock.now();
+        let changed =
+            self.database.change(Session::TOKEN.eq(token), patch.and(Session::UPDATED_AT.set(now))).await;
+        changed.map_err(|error| unwritable(error, Code::FAILED_TO_UPDATE_SESSION))
     }
 
     /// Ends a session.

@@ -2,12 +2,11 @@
 
 use crate::{
     Result,
-    env::Env,
     error::{Code, Error},
     model,
     model::new_id,
     plugin::Event,
-    store::{self, Reader, StoreError, Tx},
+    store::{self, Order, Patch, Reader, Select, Store, StoreError, Tx},
     time::Time,
 };
 
@@ -19,7 +18,7 @@ model! {
         /// Their address, in lower case.
         EMAIL email: String = text("email").unique();
         /// Whether they have shown that the address is theirs.
-        EMAIL_VERIFIED email_verified: bool = bool("emailVerified").no_input();
+        EMAIL_VERIFIED email_verified: bool = bool("emailVerified").no_input().default(false);
         /// Where there is a picture of them.
         IMAGE image: Option<String> = text("image").optional();
         /// When they signed up.
@@ -55,10 +54,10 @@ pub struct NewUser {
 
 impl NewUser {
     /// The record it becomes.
-    pub(crate) fn into_user(self, env: &Env) -> User {
-        let now = env.clock.now();
+    pub(crate) fn into_user(self, store: &Store) -> User {
+        let now = store.now();
         User {
-            id: new_id(env),
+            id: store.new_id(),
             name: self.name,
             email: normalize(&self.email),
             email_verified: self.email_verified,
@@ -74,6 +73,27 @@ impl NewUser {
 /// The form in which addresses are kept and compared.
 pub(crate) fn normalize(email: &str) -> String {
     email.to_lowercase()
+}
+
+impl User {
+    /// What somebody is told who signs up with an address that is taken, where nobody is to learn that: the record
+    /// that would have been made.
+    pub(crate) async fn imagined(mut self, store: &Store, fields: store::Record) -> Result<Self> {
+        (self.extra, self.hidden) = Default::default();
+        self.fill(store.resolved::<Self>()?, fields, store.now());
+        if self.id.is_empty() {
+            self.id = next_id(store).await?;
+        }
+        Ok(self)
+    }
+}
+
+/// The id that a database which counts would give next.
+async fn next_id(store: &Store) -> Result<String> {
+    let newest = Select::matching(store::Filter::<User>::everything());
+    let newest = store.list(newest.order_by(User::ID, Order::Descending).limit(1)).await?.pop();
+    let next = newest.map_or(Some(1), |newest| newest.id.parse::<i64>().ok()?.checked_add(1));
+    Ok(next.map_or_else(|| new_id(store.env()), |next| next.to_string()))
 }
 
 /// The rules for users.
@@ -104,6 +124,22 @@ impl Users<&mut Tx> {
         self.database.emit(UserCreated { user: created.clone() });
         Ok(created)
     }
+
+    /// Changes a user; `None` when there is none any more.
+    pub async fn update(&mut self, id: &str, patch: Patch<User>) -> Result<Option<User>> {
+        let now = self.database.env().clock.now();
+        let changed = self.database.change(User::ID.eq(id), patch.and(User::UPDATED_AT.set(now))).await;
+        changed.map_err(|error| unwritable(error, Code::FAILED_TO_UPDATE_USER))
+    }
+}
+
+/// What a client wants written and the database refuses: a value that another row has, text that it cannot hold.
+pub(super) fn unwritable(error: Error, code: Code) -> Error {
+    let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<StoreError>());
+    match source {
+        Some(StoreError::Other(_) | StoreError::Unique { .. }) => Error::unprocessable(code).caused_by(error),
+        _ => error,
+    }
 }
 
 /// The database decides which of two concurrent sign-ups came first, and what text it can hold: PostgreSQL refuses NUL.
@@ -113,7 +149,6 @@ fn refused(error: Error) -> Error {
         Some(StoreError::Unique { table, column }) if table == "user" && column == "email" => {
             Error::unprocessable(Code::USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL)
         }
-        Some(StoreError::Other(_)) => Error::unprocessable(Code::FAILED_TO_CREATE_USER).caused_by(error),
-        _ => error,
+        _ => unwritable(error, Code::FAILED_TO_CREATE_USER),
     }
 }

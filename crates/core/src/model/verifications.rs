@@ -2,7 +2,6 @@
 
 use crate::{
     Result, model,
-    model::new_id,
     store::{self, Order, Reader, Select, Tx},
     time::Time,
 };
@@ -45,10 +44,9 @@ impl<D: Reader> Verifications<D> {
 impl Verifications<&mut Tx> {
     /// Issues a value under an identifier.
     pub async fn issue(&mut self, identifier: &str, value: &str, lifetime: Duration) -> Result<Verification> {
-        let env = self.database.env();
-        let now = env.clock.now();
+        let now = self.database.env().clock.now();
         let verification = Verification {
-            id: new_id(env),
+            id: self.database.new_id(),
             identifier: identifier.to_owned(),
             value: value.to_owned(),
             expires_at: now + lifetime,

@@ -1,7 +1,7 @@
 //! Which rows: typed columns make filters, filters make `where` clauses.
 
-use super::value::Value;
-use std::{fmt, marker::PhantomData};
+use super::value::{Record, Value};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 /// A column of `M` that holds a `T`.
 pub struct Column<M, T> {
@@ -65,7 +65,7 @@ impl<M, T> Column<M, T> {
 
     /// A change that sets it.
     pub fn set(self, value: impl Into<Value>) -> Patch<M> {
-        Patch { columns: vec![(self.name, value.into())], model: PhantomData }
+        Patch { columns: vec![(self.name.into(), value.into())], model: PhantomData }
     }
 
     fn compare(self, operator: Operator, value: impl Into<Value>) -> Filter<M> {
@@ -144,11 +144,22 @@ impl<M> fmt::Debug for Filter<M> {
 
 /// New values for some columns of `M`.
 pub struct Patch<M> {
-    pub(crate) columns: Vec<(&'static str, Value)>,
+    pub(crate) columns: Vec<(Cow<'static, str>, Value)>,
     model: PhantomData<fn() -> M>,
 }
 
 impl<M> Patch<M> {
+    /// Changes columns that only the schema knows.
+    pub fn of(record: Record) -> Self {
+        let columns = record.into_iter().map(|(name, value)| (name.into(), value));
+        Self { columns: columns.collect(), model: PhantomData }
+    }
+
+    /// Whether nothing would change.
+    pub fn is_empty(&self) -> bool {
+        self.columns.is_empty()
+    }
+
     /// Both changes; the later one wins on the same column.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {

@@ -3,12 +3,7 @@
 //! Only additions are made. A column of another type, or a required one missing from a table that has rows, is
 //! refused with the reason. Runs under a lock, in one transaction. Upstream: `db/get-migration.ts`.
 
-use super::{
-    Result, StoreError, postgres,
-    schema::{Field, Kind, ResolvedTable, Schema},
-    sql::Dialect,
-    sqlite,
-};
+use super::{Result, StoreError, ddl, postgres, resolved::Schema, sql::Dialect, sqlite};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -73,10 +68,10 @@ fn sqlite_locked(connection: &mut rusqlite::Connection, schema: &Schema, apply: 
                 existing.indexed.insert((row.get(0)?, column));
             }
         }
-        for table in schema.tables().iter().filter(|table| existing.columns.contains_key(table.name)) {
-            let any = format!("select exists (select 1 from \"{}\")", table.name);
+        for table in schema.tables().iter().filter(|table| existing.columns.contains_key(&table.relation)) {
+            let any = format!("select exists (select 1 from \"{}\")", table.relation);
             if transaction.query_row(&any, [], |row| row.get::<_, bool>(0))? {
-                existing.filled.insert(table.name.to_owned());
+                existing.filled.insert(table.relation.clone());
             }
         }
     }
@@ -111,10 +106,10 @@ pub(super) async fn postgres(
     for row in transaction.query(indexes, &[]).await? {
         existing.indexed.insert((row.try_get(0)?, row.try_get(1)?));
     }
-    for table in schema.tables().iter().filter(|table| existing.columns.contains_key(table.name)) {
-        let any = format!("select exists (select 1 from \"{}\")", table.name);
+    for table in schema.tables().iter().filter(|table| existing.columns.contains_key(&table.relation)) {
+        let any = format!("select exists (select 1 from \"{}\")", table.relation);
         if transaction.query_one(&any, &[]).await?.try_get(0)? {
-            existing.filled.insert(table.name.to_owned());
+            existing.filled.insert(table.relation.clone());
         }
     }
     let statements = match plan(schema, &existing, Dialect::Postgres) {
@@ -138,41 +133,53 @@ impl Existing {
     }
 }
 
-/// Tables first, then added columns, then indexes, as upstream orders them.
+/// Tables first, then added columns, then indexes: upstream's statements, in an order in which an added column may
+/// point at an added table.
 fn plan(schema: &Schema, existing: &Existing, dialect: Dialect) -> Result<Vec<String>> {
     let (mut tables, mut columns, mut indexes) = (Vec::new(), Vec::new(), Vec::new());
     let mut problems = Vec::new();
     for table in schema.tables() {
-        match existing.columns.get(table.name) {
-            None => tables.push(create_table(table, dialect)),
+        let present = existing.columns.get(&table.relation);
+        match present {
+            None => tables.push(ddl::create_table(schema, table, dialect)),
             Some(present) => {
+                if let Some(existing) =
+                    present.get("id").filter(|existing| !ddl::fits_key(table.ids, existing, dialect))
+                {
+                    problems.push(format!(
+                        "\"{}\".\"id\" has type {existing}, but {} is needed; say in advanced.database.generate-id what the ids are",
+                        table.relation, ddl::type_of_keys(table.ids, dialect),
+                    ));
+                }
                 for field in &table.fields {
-                    match present.get(&*field.name) {
-                        Some(kind) if fits(field.kind, kind, dialect) => {}
-                        Some(kind) => problems.push(format!(
-                            "\"{}\".\"{}\" has type {kind}, but {} is needed; convert the column, or drop it if nothing needs it",
-                            table.name, field.name, type_name(field.kind, dialect),
+                    let kind = ddl::type_of(table.ids, field, dialect);
+                    match present.get(field.column()) {
+                        Some(existing) if ddl::fits(table.ids, field, existing, dialect) => {}
+                        Some(existing) => problems.push(format!(
+                            "\"{}\".\"{}\" has type {existing}, but {kind} is needed; convert the column, or drop it if nothing needs it",
+                            table.relation, field.column(),
                         )),
-                        None if field.required && !(field.default_now && dialect == Dialect::Postgres)
-                            && (dialect == Dialect::Sqlite || existing.filled.contains(table.name)) =>
+                        None if field.required && !ddl::is_filled(field, dialect)
+                            && (dialect == Dialect::Sqlite || existing.filled.contains(&table.relation)) =>
                         {
                             problems.push(format!(
-                                "\"{}\" lacks the required column \"{}\" and has rows that would have no value for it; \
-                                 add it with a default: alter table \"{}\" add column \"{}\" {} not null default …",
-                                table.name, field.name, table.name, field.name, type_name(field.kind, dialect),
+                                "\"{0}\" lacks the required column \"{1}\" and has rows that would have no value for it; \
+                                 add it with a default: alter table \"{0}\" add column \"{1}\" {kind} not null default …",
+                                table.relation, field.column(),
                             ));
                         }
-                        None => columns.extend(add_column(table, field, dialect)),
+                        None => columns.push(ddl::add_column(schema, table, field, dialect)),
                     }
                 }
             }
         }
-        for field in table.fields.iter().filter(|field| field.index) {
-            if !existing.indexed.contains(&(table.name.to_owned(), field.name.clone().into_owned())) {
-                indexes.push(format!(
-                    "create index \"{0}_{1}_idx\" on \"{0}\" (\"{1}\")",
-                    table.name, field.name
-                ));
+        for field in &table.fields {
+            // A new table's unique columns say so themselves.
+            let is_new = present.is_none_or(|present| !present.contains_key(field.column()));
+            let is_unique = field.unique && present.is_some();
+            let is_indexed = existing.indexed.contains(&(table.relation.clone(), field.column().to_owned()));
+            if (is_unique && is_new) || (field.index && !field.unique && !is_indexed) {
+                indexes.push(ddl::create_index(&table.relation, field.column(), is_unique));
             }
         }
     }
@@ -182,70 +189,4 @@ fn plan(schema: &Schema, existing: &Existing, dialect: Dialect) -> Result<Vec<St
     tables.append(&mut columns);
     tables.append(&mut indexes);
     Ok(tables)
-}
-
-fn create_table(table: &ResolvedTable, dialect: Dialect) -> String {
-    let columns: Vec<_> = table.fields.iter().map(|field| column(field, dialect, true)).collect();
-    format!("create table \"{}\" (\"id\" text not null primary key, {})", table.name, columns.join(", "))
-}
-
-/// SQLite cannot add a unique column; a unique index is the same thing to every statement.
-fn add_column(table: &ResolvedTable, field: &Field, dialect: Dialect) -> Vec<String> {
-    let inline_unique = dialect == Dialect::Postgres;
-    let mut statements =
-        vec![format!("alter table \"{}\" add column {}", table.name, column(field, dialect, inline_unique))];
-    if field.unique && !inline_unique {
-        statements.push(format!(
-            "create unique index \"{0}_{1}_uidx\" on \"{0}\" (\"{1}\")",
-            table.name, field.name
-        ));
-    }
-    statements
-}
-
-fn column(field: &Field, dialect: Dialect, inline_unique: bool) -> String {
-    let mut text = format!("\"{}\" {}", field.name, type_name(field.kind, dialect));
-    if field.default_now && dialect == Dialect::Postgres {
-        text.push_str(" default CURRENT_TIMESTAMP");
-    }
-    if field.required {
-        text.push_str(" not null");
-    }
-    if field.unique && inline_unique {
-        text.push_str(" unique");
-    }
-    if let Some(table) = field.references {
-        text.extend([" references \"", table, "\" (\"id\") on delete cascade"]);
-    }
-    text
-}
-
-fn type_name(kind: Kind, dialect: Dialect) -> &'static str {
-    match (kind, dialect) {
-        (Kind::Text, _) | (Kind::Json, Dialect::Sqlite) => "text",
-        (Kind::Integer, _) | (Kind::Bool, Dialect::Sqlite) => "integer",
-        (Kind::BigInteger, _) => "bigint",
-        (Kind::Bool, Dialect::Postgres) => "boolean",
-        (Kind::Time, Dialect::Sqlite) => "date",
-        (Kind::Time, Dialect::Postgres) => "timestamptz",
-        (Kind::Json, Dialect::Postgres) => "jsonb",
-    }
-}
-
-/// Types upstream accepts for a kind in a database that somebody else made, as far as we read and write them alike.
-fn fits(kind: Kind, existing: &str, dialect: Dialect) -> bool {
-    let lower = existing.to_ascii_lowercase();
-    let name = lower.split('(').next().unwrap_or_default().trim();
-    let accepted: &[&str] = match (dialect, kind) {
-        (Dialect::Sqlite, Kind::Text | Kind::Json) => &["text", "varchar", "character varying"],
-        (Dialect::Sqlite, Kind::Integer | Kind::BigInteger) => &["integer", "int", "real", "bigint"],
-        (Dialect::Sqlite, Kind::Bool) => &["integer", "boolean"],
-        (Dialect::Sqlite, Kind::Time) => &["date", "datetime", "timestamp", "text", "integer"],
-        (Dialect::Postgres, Kind::Text) => &["text", "character varying", "character"],
-        (Dialect::Postgres, Kind::Integer | Kind::BigInteger) => &["integer", "bigint", "smallint"],
-        (Dialect::Postgres, Kind::Bool) => &["boolean"],
-        (Dialect::Postgres, Kind::Time) => &["timestamp with time zone", "timestamp without time zone"],
-        (Dialect::Postgres, Kind::Json) => &["json", "jsonb"],
-    };
-    accepted.contains(&name)
 }

@@ -4,12 +4,13 @@
 //! [`Ctx::transact`](crate::Ctx::transact), which hands out a [`Tx`]; there is no other way to a transaction, and a
 //! `Tx` reaches nothing slow, so no transaction is ever held across a password hash or a request to elsewhere.
 
-mod counting;
+mod ddl;
 mod error;
 pub(crate) mod filter;
 mod migrate;
 mod model;
 mod postgres;
+mod resolved;
 mod schema;
 mod sql;
 mod sqlite;
@@ -22,7 +23,8 @@ pub use self::{
     filter::{Column, Filter, Order, Patch, Select},
     migrate::Migration,
     model::{Model, Row, describe_model},
-    schema::{Field, Kind, ResolvedTable, Schema, Table},
+    resolved::{Ids, Layout, ResolvedTable, Schema, TableLayout},
+    schema::{Fallback, Field, Kind, OnDelete, Reference, Table},
     tx::{Tx, Write, Writing},
     value::{FromValue, Record, Value},
 };
@@ -95,6 +97,41 @@ impl Store {
     /// The resolved schema.
     pub fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    /// Whether a number column holds numbers that are not whole.
+    pub(crate) fn keeps_fractions(&self) -> bool {
+        self.dialect() == Dialect::Sqlite
+    }
+
+    /// A table of the resolved schema.
+    pub(crate) fn resolved<M: Model>(&self) -> Result<&Arc<ResolvedTable>> {
+        self.table::<M>()
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.rules.env
+    }
+
+    pub(crate) fn now(&self) -> crate::Time {
+        self.rules.env.clock.now()
+    }
+
+    /// The id of a new record: empty where the database makes it.
+    pub fn new_id(&self) -> String {
+        let env = &self.rules.env;
+        match self.schema.ids {
+            Ids::Letters => crate::model::new_id(env),
+            Ids::Uuid => {
+                let mut bytes = [0; 16];
+                env.entropy.fill(&mut bytes);
+                // Version 4, variant 1.
+                bytes[6] = bytes[6] & 0x0f | 0x40;
+                bytes[8] = bytes[8] & 0x3f | 0x80;
+                resolved::uuid_text(bytes)
+            }
+            Ids::Serial | Ids::Database => String::new(),
+        }
     }
 
     /// Whether the database answers now.
@@ -202,16 +239,27 @@ impl Store {
         self.write(async |tx: &mut Tx| tx.add(filter, column, by).await).await
     }
 
-    /// Adds `row` or, where its id is taken, adds its `counter` to the row that is there: one statement. A row that
-    /// is `stale` is replaced; one for which `guard` does not hold is left alone, and `None` comes back.
+    /// Adds `row` or, where its value in `unique` is taken, adds its `counter` to the row that is there: one
+    /// statement. A row that is `stale` is replaced; one for which `guard` does not hold is left alone, and `None`
+    /// comes back.
     pub async fn tally<M: Model>(
         &self,
         row: &M,
+        unique: Column<M, String>,
         counter: Column<M, i64>,
         stale: Filter<M>,
         guard: Filter<M>,
     ) -> Result<Option<M>> {
-        self.write(async |tx: &mut Tx| tx.tally(row, counter, stale, guard).await).await
+        self.write(async |tx: &mut Tx| tx.tally(row, unique, counter, stale, guard).await).await
+    }
+
+    /// Deletes at most `limit` of the rows that match, so that nobody waits long for it; answers how many.
+    pub async fn delete_some<M: Model>(&self, filter: Filter<M>, limit: u32) -> Result<u64> {
+        self.write(async |tx: &mut Tx| {
+            let table = tx.table::<M>()?;
+            tx.execute(sql::delete_some(self.dialect(), &table, filter.node, limit)).await
+        })
+        .await
     }
 
     /// One statement in a transaction of its own, which on SQLite shares its commit with whoever else writes.

@@ -2,7 +2,8 @@
 
 use super::{
     Result, StoreError,
-    schema::{Kind, ResolvedTable, Table},
+    resolved::ResolvedTable,
+    schema::{Kind, Table},
     value::{Record, Value},
 };
 use crate::input::{Kind as SchemaKind, ObjectSchema, Others, Schema};
@@ -43,6 +44,12 @@ pub(crate) fn read<M: Model>(table: &ResolvedTable, row: Row) -> Result<M> {
     };
     let first_extra = known - values.len() - 1;
     for (field, value) in table.fields.iter().skip(first_extra).zip(values) {
+        let value = match (value, field.kind) {
+            (Value::Integer(number), Kind::Text) => Value::Text(number.to_string()),
+            // Upstream: what SQLite keeps and nobody can read is nothing (kept).
+            (Value::Text(_), Kind::Time | Kind::Json | Kind::TextList | Kind::NumberList) => Value::Null,
+            (value, _) => value,
+        };
         let (shown, hidden) = record.extra();
         if field.hidden { hidden } else { shown }.set(field.name.clone().into_owned(), value);
     }
@@ -61,7 +68,7 @@ pub fn describe_model<M: Model>(name: &'static str, members: &[Option<&'static s
                 Kind::Integer | Kind::BigInteger => Schema::integer(),
                 Kind::Bool => Schema::boolean(),
                 Kind::Time => Schema::format("date-time"),
-                Kind::Json => Schema::new(SchemaKind::Any),
+                Kind::Json | Kind::TextList | Kind::NumberList => Schema::new(SchemaKind::Any),
             };
             let schema = if field.required { schema } else { Schema::nullable(schema) };
             object.property(member, member, true, schema);

@@ -6,7 +6,12 @@
 //! connection of its own. One that was cut off in the middle is closed, never reused. Nothing here depends on
 //! session state.
 
-use super::{Result, Row, StoreError, sql::Statement, value::Value};
+use super::{
+    Result, Row, StoreError,
+    resolved::{serial, uuid, uuid_text},
+    sql::Statement,
+    value::Value,
+};
 use crate::{error::chain, time::Time};
 use bytes::BytesMut;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
@@ -364,6 +369,7 @@ impl<'a> FromSql<'a> for Value {
                 let micros = i64::from_be_bytes(raw.try_into()?);
                 Self::Time(Time::from_millis(micros.div_euclid(1000) + EPOCH))
             }
+            Type::UUID => Self::Text(uuid_text(raw.try_into()?)),
             Type::JSON => Self::Json(serde_json::from_slice(raw)?),
             Type::JSONB => Self::Json(serde_json::from_slice(raw.get(1..).unwrap_or_default())?),
             _ => Self::Text(std::str::from_utf8(raw)?.to_owned()),
@@ -387,6 +393,7 @@ impl<'a> FromSql<'a> for Value {
                 | Type::TIMESTAMP
                 | Type::JSON
                 | Type::JSONB
+                | Type::UUID
                 | Type::TEXT
                 | Type::VARCHAR
                 | Type::BPCHAR
@@ -399,15 +406,21 @@ impl ToSql for Value {
     fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         match self {
             Self::Null => return Ok(IsNull::Yes),
-            Self::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Self::Text(text) => return key_to_sql(text, kind, out),
             Self::Bool(value) => out.extend_from_slice(&[u8::from(*value)]),
             Self::Integer(number) => match *kind {
                 Type::INT2 => out.extend_from_slice(&i16::try_from(*number)?.to_be_bytes()),
                 Type::INT4 => out.extend_from_slice(&i32::try_from(*number)?.to_be_bytes()),
+                Type::FLOAT4 => return number.to_string().parse::<f32>()?.to_sql(kind, out),
                 Type::FLOAT8 => return number.to_string().parse::<f64>()?.to_sql(kind, out),
                 _ => out.extend_from_slice(&number.to_be_bytes()),
             },
-            Self::Real(number) => return number.to_sql(kind, out),
+            Self::Real(number) => match *kind {
+                Type::FLOAT4 => return number.to_string().parse::<f32>()?.to_sql(kind, out),
+                Type::FLOAT8 => return number.to_sql(kind, out),
+                // A whole number of JavaScript's; the parser refuses a fraction.
+                _ => return Self::Integer(number.to_string().parse()?).to_sql(kind, out),
+            },
             Self::Time(time) => {
                 let micros = time.millis().saturating_sub(EPOCH).saturating_mul(1000);
                 out.extend_from_slice(&micros.to_be_bytes());
@@ -428,4 +441,20 @@ impl ToSql for Value {
     }
 
     postgres_types::to_sql_checked!();
+}
+
+/// Text, or an id in a column of another type, as databases have that were not made by us. An id that the type cannot
+/// have is nothing, which no row equals.
+fn key_to_sql(text: &str, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+    match *kind {
+        Type::UUID => match uuid(text) {
+            Some(bytes) => out.extend_from_slice(&bytes),
+            None => return Ok(IsNull::Yes),
+        },
+        Type::INT2 | Type::INT4 | Type::INT8 => {
+            return serial(text).map_or(Ok(IsNull::Yes), |number| Value::Integer(number).to_sql(kind, out));
+        }
+        _ => out.extend_from_slice(text.as_bytes()),
+    }
+    Ok(IsNull::No)
 }

@@ -1,9 +1,9 @@
-//! The declared schema: what core and plugins say their tables are, merged and resolved once, when `Auth` is built.
+//! The declared schema: what core, plugins and the operator say a table is.
 //!
-//! Everything that knows a table at run time (statements, migrations, `narthex routes`) reads it from here.
-//! Upstream: `packages/core/src/db/get-tables.ts`.
+//! Upstream: `packages/core/src/db/type.ts`, `get-tables.ts`.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use super::value::Value;
+use std::borrow::Cow;
 
 /// What kind of value a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,62 @@ pub enum Kind {
     Time,
     /// A JSON document.
     Json,
+    /// Several texts, kept as JSON.
+    TextList,
+    /// Several numbers, kept as JSON.
+    NumberList,
+}
+
+/// What a column has when nobody gives it a value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fallback {
+    /// The time at which the row is made.
+    Now,
+    /// Always the same.
+    Value(Value),
+}
+
+/// A column of another table that a column points at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// The table, as declared.
+    pub table: Cow<'static, str>,
+    /// The column, as declared.
+    pub field: Cow<'static, str>,
+    /// What becomes of the row when the row it points at goes.
+    pub on_delete: OnDelete,
+}
+
+/// What becomes of a row when the row it points at goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+pub enum OnDelete {
+    /// It goes too.
+    #[serde(rename = "cascade")]
+    Cascade,
+    /// It points at nothing.
+    #[serde(rename = "set null")]
+    SetNull,
+    /// It gets the column's default.
+    #[serde(rename = "set default")]
+    SetDefault,
+    /// The row it points at cannot go.
+    #[serde(rename = "restrict")]
+    Restrict,
+    /// As `restrict`, checked at the end of the statement.
+    #[serde(rename = "no action")]
+    NoAction,
+}
+
+impl OnDelete {
+    pub(crate) fn sql(self) -> &'static str {
+        match self {
+            Self::Cascade => "cascade",
+            Self::SetNull => "set null",
+            Self::SetDefault => "set default",
+            Self::Restrict => "restrict",
+            Self::NoAction => "no action",
+        }
+    }
 }
 
 /// A column, as declared.
@@ -27,6 +83,8 @@ pub enum Kind {
 pub struct Field {
     /// Its name on the wire and, unless renamed, in the table.
     pub name: Cow<'static, str>,
+    /// Its name in the table, where that is another.
+    pub column: Option<Cow<'static, str>>,
     /// What it holds.
     pub kind: Kind,
     /// `not null`.
@@ -35,10 +93,12 @@ pub struct Field {
     pub unique: bool,
     /// An index of its own.
     pub index: bool,
-    /// Rows go when the row of this table goes.
-    pub references: Option<&'static str>,
-    /// The database fills in the current time, where upstream's DDL says so.
-    pub default_now: bool,
+    /// What it points at.
+    pub references: Option<Reference>,
+    /// What it has when nobody gives it a value.
+    pub default: Option<Fallback>,
+    /// The only texts it may hold; any when empty.
+    pub values: Vec<String>,
     /// Never part of a reply.
     pub hidden: bool,
     /// Whether clients may set it.
@@ -46,15 +106,18 @@ pub struct Field {
 }
 
 impl Field {
-    fn new(name: impl Into<Cow<'static, str>>, kind: Kind) -> Self {
+    /// A column of this kind.
+    pub fn new(name: impl Into<Cow<'static, str>>, kind: Kind) -> Self {
         Self {
             name: name.into(),
+            column: None,
             kind,
             required: true,
             unique: false,
             index: false,
             references: None,
-            default_now: false,
+            default: None,
+            values: Vec::new(),
             hidden: false,
             input: true,
         }
@@ -114,14 +177,22 @@ impl Field {
     /// Points at the id of `table`; the row goes when that row goes.
     #[must_use]
     pub fn references(mut self, table: &'static str) -> Self {
-        self.references = Some(table);
+        let table = table.into();
+        self.references = Some(Reference { table, field: "id".into(), on_delete: OnDelete::Cascade });
         self
     }
 
-    /// Filled with the current time by the database when left out (PostgreSQL only, as upstream's DDL).
+    /// Gets this value when it is left out.
+    #[must_use]
+    pub fn default(mut self, value: impl Into<Value>) -> Self {
+        self.default = Some(Fallback::Value(value.into()));
+        self
+    }
+
+    /// Filled with the current time when left out; on PostgreSQL also by the database, as upstream's DDL says.
     #[must_use]
     pub fn default_now(mut self) -> Self {
-        self.default_now = true;
+        self.default = Some(Fallback::Now);
         self
     }
 
@@ -138,6 +209,16 @@ impl Field {
         self.input = false;
         self
     }
+
+    /// Its name in the table.
+    pub fn column(&self) -> &str {
+        self.column.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Whether it holds the id of a row.
+    pub(crate) fn is_key(&self) -> bool {
+        self.references.as_ref().is_some_and(|reference| reference.field == "id")
+    }
 }
 
 /// A table, as declared; every table has a text `id` as its key besides these fields.
@@ -147,12 +228,14 @@ pub struct Table {
     pub name: &'static str,
     /// Its columns in upstream's order, without `id`.
     pub fields: Vec<Field>,
+    /// Whether its ids are texts of ours, whatever ids the operator has chosen.
+    pub has_own_ids: bool,
 }
 
 impl Table {
     /// A table without fields yet.
     pub fn new(name: &'static str) -> Self {
-        Self { name, fields: Vec::new() }
+        Self { name, fields: Vec::new(), has_own_ids: false }
     }
 
     /// Adds a column.
@@ -161,110 +244,11 @@ impl Table {
         self.fields.push(field);
         self
     }
-}
 
-/// One table of the resolved schema, with the texts every statement on it begins with.
-#[derive(Debug)]
-pub struct ResolvedTable {
-    /// Its name.
-    pub name: &'static str,
-    /// All columns but `id`: core's, then plugins' and the operator's in registration order.
-    pub fields: Vec<Field>,
-    /// `"id", "name", …`: what every statement selects or returns.
-    pub(crate) columns: String,
-    /// The same with the table's name before each, for joins.
-    pub(crate) qualified: String,
-}
-
-impl ResolvedTable {
-    fn new(table: Table) -> Self {
-        let names = || std::iter::once("id").chain(table.fields.iter().map(|field| &*field.name));
-        let columns = names().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-        let qualified =
-            names().map(|name| format!("\"{}\".\"{name}\"", table.name)).collect::<Vec<_>>().join(", ");
-        Self { name: table.name, fields: table.fields, columns, qualified }
-    }
-
-    /// The declared column of this name; `id` is not among them.
-    pub fn field(&self, name: &str) -> Option<&Field> {
-        self.fields.iter().find(|field| field.name == name)
-    }
-
-    /// Kinds of `id` and the columns, in the order statements return them.
-    pub(crate) fn kinds(&self) -> impl Iterator<Item = Kind> + Clone + Send {
-        std::iter::once(Kind::Text).chain(self.fields.iter().map(|field| field.kind))
-    }
-
-    /// Whether at most one row can have a given value in this column.
-    pub(crate) fn is_unique(&self, column: &str) -> bool {
-        column == "id" || self.field(column).is_some_and(|field| field.unique)
-    }
-}
-
-/// All tables, in the order they are created.
-#[derive(Debug, Default)]
-pub struct Schema {
-    tables: Vec<Arc<ResolvedTable>>,
-    by_name: HashMap<&'static str, usize>,
-}
-
-impl Schema {
-    /// Merges what was declared: a table declared once, then extended. Problems are listed, not returned one by one.
-    pub fn resolve(
-        tables: impl IntoIterator<Item = Table>,
-        extensions: impl IntoIterator<Item = (&'static str, Field)>,
-    ) -> Result<Self, Vec<String>> {
-        let mut problems = Vec::new();
-        let mut merged: Vec<Table> = Vec::new();
-        for table in tables {
-            if merged.iter().any(|other| other.name == table.name) {
-                problems.push(format!("table \"{}\" is declared twice", table.name));
-            } else {
-                merged.push(table);
-            }
-        }
-        for (name, field) in extensions {
-            match merged.iter_mut().find(|table| table.name == name) {
-                None => problems.push(format!(
-                    "column \"{}\" extends table \"{name}\", which no one declares",
-                    field.name
-                )),
-                Some(table) if table.fields.iter().any(|other| other.name == field.name) => {
-                    problems.push(format!("column \"{}\" of table \"{name}\" is declared twice", field.name));
-                }
-                Some(table) => table.fields.push(field),
-            }
-        }
-        for table in &merged {
-            for field in &table.fields {
-                if let Some(target) =
-                    field.references.filter(|target| merged.iter().all(|other| other.name != *target))
-                {
-                    problems.push(format!(
-                        "\"{}\".\"{}\" references unknown table \"{target}\"",
-                        table.name, field.name
-                    ));
-                }
-                if field.name.contains('"') || field.name == "id" || field.name.is_empty() {
-                    problems.push(format!("\"{}\" cannot be a column name", field.name));
-                }
-            }
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let tables: Vec<_> = merged.into_iter().map(|table| Arc::new(ResolvedTable::new(table))).collect();
-        let by_name = tables.iter().enumerate().map(|(position, table)| (table.name, position)).collect();
-        Ok(Self { tables, by_name })
-    }
-
-    /// All tables, in the order they are created.
-    pub fn tables(&self) -> &[Arc<ResolvedTable>] {
-        &self.tables
-    }
-
-    /// One table.
-    pub fn table(&self, name: &str) -> Option<&Arc<ResolvedTable>> {
-        self.tables.get(*self.by_name.get(name)?)
+    /// Its ids are texts of ours that mean something, whatever ids the operator has chosen.
+    #[must_use]
+    pub fn own_ids(mut self) -> Self {
+        self.has_own_ids = true;
+        self
     }
 }

@@ -6,11 +6,9 @@
 
 use super::{
     filter::{Node, Operator, Order},
-    model::Model as _,
-    schema::ResolvedTable,
+    resolved::{Ids, ResolvedTable, serial, uuid},
     value::Value,
 };
-use crate::model::RateLimit;
 use std::fmt::Write as _;
 
 /// What the two databases spell differently.
@@ -59,23 +57,47 @@ impl Writer {
         self.text.push('"');
     }
 
-    /// ` where …`, or nothing for every row. Columns are written behind `table` when there is one.
-    fn filter(&mut self, node: Node, table: Option<&str>) {
+    /// Columns of `table`, each behind its name if `qualified`.
+    fn column(&mut self, table: &ResolvedTable, name: &str, qualified: bool) {
+        if qualified {
+            self.identifier(&table.relation);
+            self.text.push('.');
+        }
+        self.identifier(table.column(name));
+    }
+
+    /// What a row that could not be inserted would have had.
+    fn excluded(&mut self, table: &ResolvedTable, name: &str) {
+        self.text.push_str("excluded.");
+        self.column(table, name, false);
+    }
+
+    /// ` where …`, or nothing for every row.
+    fn filter(&mut self, table: &ResolvedTable, node: Node, qualified: bool) {
         if !matches!(&node, Node::All(nodes) if nodes.is_empty()) {
             self.text.push_str(" where ");
-            self.node(node, table);
+            self.node(table, node, qualified);
         }
     }
 
-    fn node(&mut self, node: Node, table: Option<&str>) {
+    fn node(&mut self, table: &ResolvedTable, node: Node, qualified: bool) {
         match node {
-            Node::Compare { column, operator, value } => self.compare(table, column, operator, value),
-            Node::All(nodes) => self.joined(nodes, " and ", "true", table),
-            Node::Any(nodes) => self.joined(nodes, " or ", "false", table),
+            Node::Compare { column, operator, value } => {
+                self.compare(table, column, operator, value, qualified);
+            }
+            Node::All(nodes) => self.joined(table, nodes, " and ", "true", qualified),
+            Node::Any(nodes) => self.joined(table, nodes, " or ", "false", qualified),
         }
     }
 
-    fn joined(&mut self, nodes: Vec<Node>, between: &str, none: &str, table: Option<&str>) {
+    fn joined(
+        &mut self,
+        table: &ResolvedTable,
+        nodes: Vec<Node>,
+        between: &str,
+        none: &str,
+        qualified: bool,
+    ) {
         if nodes.is_empty() {
             return self.text.push_str(none);
         }
@@ -84,17 +106,30 @@ impl Writer {
             if position > 0 {
                 self.text.push_str(between);
             }
-            self.node(node, table);
+            self.node(table, node, qualified);
         }
         self.text.push(')');
     }
 
-    fn compare(&mut self, table: Option<&str>, column: &str, operator: Operator, value: Value) {
-        if let Some(table) = table {
-            self.identifier(table);
-            self.text.push('.');
-        }
-        self.identifier(column);
+    fn compare(
+        &mut self,
+        table: &ResolvedTable,
+        column: &str,
+        operator: Operator,
+        value: Value,
+        qualified: bool,
+    ) {
+        let (value, cast) = match value {
+            Value::Text(id) if table.has_typed_key(column) => match self.key(table.ids, id) {
+                Some(key) => key,
+                // No row has such an id, so there is nothing to ask the database, which would refuse the text.
+                None => {
+                    return self.text.push_str(if operator == Operator::NotEqual { "true" } else { "false" });
+                }
+            },
+            value => (value, ""),
+        };
+        self.column(table, column, qualified);
         let (written, for_null) = match operator {
             Operator::Equal => (" = ", Some(" is null")),
             Operator::NotEqual => (" <> ", Some(" is not null")),
@@ -108,7 +143,31 @@ impl Writer {
         } else {
             self.text.push_str(written);
             self.value(value);
+            self.text.push_str(cast);
         }
+    }
+
+    /// An id as the column has it, and the type by which it is compared: a number may be larger than the column's.
+    fn key(&self, ids: Ids, id: String) -> Option<(Value, &'static str)> {
+        match (ids, self.dialect) {
+            (Ids::Serial, Dialect::Sqlite) => serial(&id).map(|number| (Value::Integer(number), "")),
+            (Ids::Serial, Dialect::Postgres) => {
+                serial(&id).map(|number| (Value::Integer(number), "::bigint"))
+            }
+            (Ids::Uuid, Dialect::Postgres) => uuid(&id).map(|_| (Value::Text(id), "")),
+            _ => Some((Value::Text(id), "")),
+        }
+    }
+
+    /// A value to be written.
+    fn assigned(&mut self, table: &ResolvedTable, column: &str, value: Value) {
+        let value = match value {
+            Value::Text(id) if table.ids == Ids::Serial && table.has_typed_key(column) => {
+                serial(&id).map_or(Value::Text(id), Value::Integer)
+            }
+            value => value,
+        };
+        self.value(value);
     }
 
     fn done(self) -> Statement {
@@ -117,8 +176,8 @@ impl Writer {
 }
 
 pub(crate) fn find(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Statement {
-    let mut sql = Writer::new(dialect, &["select ", &table.columns, " from \"", table.name, "\""]);
-    sql.filter(filter, None);
+    let mut sql = Writer::new(dialect, &["select ", &table.columns, " from \"", &table.relation, "\""]);
+    sql.filter(table, filter, false);
     sql.text.push_str(" limit 1");
     sql.done()
 }
@@ -149,19 +208,19 @@ pub(crate) fn find_with_parent(
             ", ",
             &parent.qualified,
             " from \"",
-            child.name,
+            &child.relation,
             "\" join \"",
-            parent.name,
+            &parent.relation,
             "\" on \"",
-            parent.name,
+            &parent.relation,
             "\".\"id\" = \"",
-            child.name,
+            &child.relation,
             "\".\"",
-            on,
+            child.column(on),
             "\"",
         ],
     );
-    sql.filter(filter, Some(child.name));
+    sql.filter(child, filter, true);
     sql.text.push_str(" limit 1");
     sql.done()
 }
@@ -174,11 +233,11 @@ pub(crate) fn list(
     limit: Option<u32>,
     offset: u32,
 ) -> Statement {
-    let mut sql = Writer::new(dialect, &["select ", &table.columns, " from \"", table.name, "\""]);
-    sql.filter(filter, None);
+    let mut sql = Writer::new(dialect, &["select ", &table.columns, " from \"", &table.relation, "\""]);
+    sql.filter(table, filter, false);
     if let Some((column, order)) = order {
         sql.text.push_str(" order by ");
-        sql.identifier(column);
+        sql.column(table, column, false);
         sql.text.push_str(if order == Order::Descending { " desc" } else { " asc" });
     }
     if limit.is_some() || offset > 0 {
@@ -192,8 +251,8 @@ pub(crate) fn list(
 }
 
 pub(crate) fn count(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Statement {
-    let mut sql = Writer::new(dialect, &["select count(*) from \"", table.name, "\""]);
-    sql.filter(filter, None);
+    let mut sql = Writer::new(dialect, &["select count(*) from \"", &table.relation, "\""]);
+    sql.filter(table, filter, false);
     sql.done()
 }
 
@@ -208,37 +267,44 @@ pub(crate) fn insert<'a>(
     sql.done()
 }
 
-/// Inserts a row or, where its id is taken, counts it into the row that is there: one statement. A row that is
-/// `stale` starts over, and one for which `guard` does not hold is left alone and not returned.
+/// Inserts a row or, where its value in `unique` is taken, counts it into the row that is there: one statement. A row
+/// that is `stale` starts over, and one for which `guard` does not hold is left alone and not returned.
 pub(crate) fn tally<'a>(
     dialect: Dialect,
     table: &ResolvedTable,
     columns: Vec<(&'a str, Value)>,
+    unique: &str,
     counter: &str,
     stale: Node,
     guard: Node,
 ) -> Statement {
-    let names: Vec<&'a str> = columns.iter().map(|(name, _)| *name).filter(|name| *name != "id").collect();
+    let names: Vec<&'a str> =
+        columns.iter().map(|(name, _)| *name).filter(|name| *name != "id" && *name != unique).collect();
     let mut sql = insert_into(dialect, table, columns);
-    sql.text.push_str(" on conflict (\"id\") do update set ");
+    sql.text.push_str(" on conflict (");
+    sql.column(table, unique, false);
+    sql.text.push_str(") do update set ");
     for (position, name) in names.into_iter().enumerate() {
         if position > 0 {
             sql.text.push_str(", ");
         }
-        sql.identifier(name);
+        sql.column(table, name, false);
         sql.text.push_str(" = ");
         if name == counter {
             sql.text.push_str("case when ");
-            sql.node(stale.clone(), Some(table.name));
-            let there = ["then excluded.\"", name, "\" else \"", table.name, "\".\"", name];
-            sql.text.push(' ');
-            sql.text.extend(there);
-            sql.text.extend(["\" + excluded.\"", name, "\" end"]);
+            sql.node(table, stale.clone(), true);
+            sql.text.push_str(" then ");
+            sql.excluded(table, name);
+            sql.text.push_str(" else ");
+            sql.column(table, name, true);
+            sql.text.push_str(" + ");
+            sql.excluded(table, name);
+            sql.text.push_str(" end");
         } else {
-            sql.text.extend(["excluded.\"", name, "\""]);
+            sql.excluded(table, name);
         }
     }
-    sql.filter(Node::Any(vec![stale, guard]), Some(table.name));
+    sql.filter(table, Node::Any(vec![stale, guard]), true);
     sql.text.push_str(" returning ");
     sql.text.push_str(&table.columns);
     sql.done()
@@ -249,21 +315,21 @@ fn insert_into<'a>(
     table: &ResolvedTable,
     columns: impl IntoIterator<Item = (&'a str, Value)>,
 ) -> Writer {
-    let mut sql = Writer::new(dialect, &["insert into \"", table.name, "\" ("]);
+    let mut sql = Writer::new(dialect, &["insert into \"", &table.relation, "\" ("]);
     let mut values = Vec::new();
     for (position, (column, value)) in columns.into_iter().enumerate() {
         if position > 0 {
             sql.text.push_str(", ");
         }
-        sql.identifier(column);
-        values.push(value);
+        sql.column(table, column, false);
+        values.push((column, value));
     }
     sql.text.push_str(") values (");
-    for (position, value) in values.into_iter().enumerate() {
+    for (position, (column, value)) in values.into_iter().enumerate() {
         if position > 0 {
             sql.text.push_str(", ");
         }
-        sql.value(value);
+        sql.assigned(table, column, value);
     }
     sql.text.push(')');
     sql
@@ -275,16 +341,16 @@ pub(crate) fn update<'a>(
     filter: Node,
     columns: impl IntoIterator<Item = (&'a str, &'a Value)>,
 ) -> Statement {
-    let mut sql = Writer::new(dialect, &["update \"", table.name, "\" set "]);
+    let mut sql = Writer::new(dialect, &["update \"", &table.relation, "\" set "]);
     for (position, (column, value)) in columns.into_iter().enumerate() {
         if position > 0 {
             sql.text.push_str(", ");
         }
-        sql.identifier(column);
+        sql.column(table, column, false);
         sql.text.push_str(" = ");
-        sql.value(value.clone());
+        sql.assigned(table, column, value.clone());
     }
-    sql.filter(filter, None);
+    sql.filter(table, filter, false);
     sql.done()
 }
 
@@ -302,8 +368,8 @@ pub(crate) fn update_returning<'a>(
 }
 
 pub(crate) fn delete(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Statement {
-    let mut sql = Writer::new(dialect, &["delete from \"", table.name, "\""]);
-    sql.filter(filter, None);
+    let mut sql = Writer::new(dialect, &["delete from \"", &table.relation, "\""]);
+    sql.filter(table, filter, false);
     sql.done()
 }
 
@@ -312,9 +378,15 @@ pub(crate) fn delete(dialect: Dialect, table: &ResolvedTable, filter: Node) -> S
 pub(crate) fn take(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Statement {
     let mut sql = Writer::new(
         dialect,
-        &["delete from \"", table.name, "\" where \"id\" = (select \"id\" from \"", table.name, "\""],
+        &[
+            "delete from \"",
+            &table.relation,
+            "\" where \"id\" = (select \"id\" from \"",
+            &table.relation,
+            "\"",
+        ],
     );
-    sql.filter(filter, None);
+    sql.filter(table, filter, false);
     sql.text.push_str(match dialect {
         Dialect::Sqlite => " limit 1",
         Dialect::Postgres => " limit 1 for update",
@@ -326,73 +398,29 @@ pub(crate) fn take(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Sta
 
 /// Adds to a number where the filter still holds: guard and write are one statement.
 pub(crate) fn add(dialect: Dialect, table: &ResolvedTable, filter: Node, column: &str, by: i64) -> Statement {
-    let mut sql =
-        Writer::new(dialect, &["update \"", table.name, "\" set \"", column, "\" = \"", column, "\" + "]);
+    let column = table.column(column);
+    let mut sql = Writer::new(
+        dialect,
+        &["update \"", &table.relation, "\" set \"", column, "\" = \"", column, "\" + "],
+    );
     sql.value(Value::Integer(by));
-    sql.filter(filter, None);
+    sql.filter(table, filter, false);
     sql.text.push_str(" returning ");
     sql.text.push_str(&table.columns);
-    sql.done()
-}
-
-/// Adds one to the count of `row.key`, or begins at one where there is none or its last request is `idle_since` or
-/// older; writes and returns nothing where the count has reached `max`.
-pub(crate) fn count_request(
-    dialect: Dialect,
-    table: &ResolvedTable,
-    row: &RateLimit,
-    idle_since: i64,
-    max: u32,
-) -> Statement {
-    let mut statement = insert(dialect, table, row.columns());
-    let returning = format!(" returning {}", table.columns);
-    statement.text.truncate(statement.text.len().saturating_sub(returning.len()));
-    let mut sql = Writer { dialect, text: statement.text, values: statement.values };
-    let [key, count, last] = [RateLimit::KEY.name(), RateLimit::COUNT.name(), RateLimit::LAST_REQUEST.name()];
-    // The row that is there, as opposed to the one that was to be inserted.
-    let there = |sql: &mut Writer, column| {
-        sql.identifier(table.name);
-        sql.text.push('.');
-        sql.identifier(column);
-    };
-    sql.text.push_str(" on conflict (");
-    sql.identifier(key);
-    sql.text.push_str(") do update set ");
-    sql.identifier(count);
-    sql.text.push_str(" = case when ");
-    there(&mut sql, last);
-    sql.text.push_str(" <= ");
-    sql.value(Value::Integer(idle_since));
-    sql.text.push_str(" then 1 else ");
-    there(&mut sql, count);
-    sql.text.push_str(" + 1 end, ");
-    sql.identifier(last);
-    sql.text.push_str(" = ");
-    sql.value(Value::Integer(row.last_request));
-    sql.text.push_str(" where ");
-    there(&mut sql, last);
-    sql.text.push_str(" <= ");
-    sql.value(Value::Integer(idle_since));
-    sql.text.push_str(" or ");
-    there(&mut sql, count);
-    sql.text.push_str(" < ");
-    sql.value(Value::Integer(max.min(i32::MAX.unsigned_abs()).into()));
-    sql.text.push_str(&returning);
     sql.done()
 }
 
 /// Deletes at most `limit` rows. The filter is written twice: a row that changes while it is being looked at is judged
 /// again, as it is by then.
 pub(crate) fn delete_some(dialect: Dialect, table: &ResolvedTable, filter: Node, limit: u32) -> Statement {
-    let mut sql =
-        Writer::new(dialect, &["delete from \"", table.name, "\" where \"id\" in (select \"id\" from \""]);
-    sql.text.push_str(table.name);
-    sql.text.push('"');
-    sql.filter(filter.clone(), None);
+    let relation = &table.relation;
+    let parts = ["delete from \"", relation, "\" where \"id\" in (select \"id\" from \"", relation, "\""];
+    let mut sql = Writer::new(dialect, &parts);
+    sql.filter(table, filter.clone(), false);
     sql.text.push_str(" limit ");
     sql.value(Value::Integer(limit.into()));
     sql.text.push_str(") and ");
-    sql.node(filter, None);
+    sql.node(table, filter, false);
     sql.done()
 }
 
@@ -401,11 +429,12 @@ mod tests {
     use super::*;
     use crate::{
         model::{Guess, Session, User},
-        store::{Model, filter::Filter, schema::Schema},
+        store::{Layout, Model, Schema, filter::Filter},
     };
 
     fn schema() -> Schema {
-        Schema::resolve([User::table(), Session::table()], []).expect("the core tables fit together")
+        Schema::resolve([User::table(), Session::table()], [], Layout::default())
+            .expect("the core tables fit together")
     }
 
     #[test]
@@ -432,7 +461,7 @@ mod tests {
 
     #[test]
     fn counting_is_one_statement_that_starts_over_adds_or_leaves_alone() {
-        let schema = Schema::resolve([Guess::table()], []).expect("it needs no other table");
+        let schema = Schema::resolve([Guess::table().own_ids()], [], Layout::default()).expect("it needs no other table");
         let table = schema.table("narthexGuess").expect("it is there");
         let columns = vec![
             ("id", Value::from("k")),
@@ -441,7 +470,7 @@ mod tests {
         ];
         let stale = Guess::LAST_ATTEMPT.lte(Value::Integer(5)).node;
         let guard = Guess::FAILURES.lt(100).node;
-        let statement = tally(Dialect::Postgres, table, columns, "failures", stale, guard);
+        let statement = tally(Dialect::Postgres, table, columns, "id", "failures", stale, guard);
         let expected = [
             r#"insert into "narthexGuess" ("id", "failures", "lastAttempt") values ($1, $2, $3)"#,
             r#" on conflict ("id") do update set"#,

@@ -253,7 +253,7 @@ fn value(stored: ValueRef<'_>, kind: Kind) -> Result<Value> {
             Some(time) => Value::Time(time),
             None => Value::Text(text(bytes)?),
         },
-        (ValueRef::Text(bytes), Kind::Json) => {
+        (ValueRef::Text(bytes), Kind::Json | Kind::TextList | Kind::NumberList) => {
             let text = text(bytes)?;
             serde_json::from_str(&text).map_or(Value::Text(text), Value::Json)
         }

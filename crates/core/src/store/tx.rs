@@ -6,7 +6,8 @@
 use super::{
     Column, Filter, Model, Patch, Record, Result, Row, Select, Store, StoreError, counted, list_statement,
     model, postgres,
-    schema::{Kind, ResolvedTable},
+    resolved::ResolvedTable,
+    schema::Kind,
     sql::{self, Statement},
     sqlite, sqlite_writer,
 };
@@ -75,8 +76,8 @@ impl Tx {
     /// A new row, once the `before_write` hooks of its table have seen it.
     pub async fn create<M: Model>(&mut self, row: &M) -> crate::Result<M> {
         let table = self.table::<M>()?;
-        let columns = row.columns().into_iter().map(|(name, value)| (name.to_owned(), value));
-        let mut write = Write { table: M::TABLE, kind: Writing::Create, record: columns.collect() };
+        let record = self.whole(&table, row);
+        let mut write = Write { table: M::TABLE, kind: Writing::Create, record };
         self.run_hooks(&mut write).await?;
         let statement =
             sql::insert(self.store.dialect(), &table, write.record.iter().map(|(k, v)| (k, v.clone())));
@@ -87,11 +88,19 @@ impl Tx {
     /// New values for the row that matches, once the `before_write` hooks of its table have seen them.
     pub async fn change<M: Model>(&mut self, filter: Filter<M>, patch: Patch<M>) -> crate::Result<Option<M>> {
         let table = self.table::<M>()?;
-        let columns = patch.columns.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let columns = patch.columns.into_iter().map(|(name, value)| (name.into_owned(), value));
         let mut write = Write { table: M::TABLE, kind: Writing::Update, record: columns.collect() };
         self.run_hooks(&mut write).await?;
         let statement = sql::update_returning(self.store.dialect(), &table, filter.node, write.record.iter());
         Ok(self.one(&table, statement).await?)
+    }
+
+    /// A new row as it is written, with its defaults.
+    fn whole<M: Model>(&self, table: &ResolvedTable, row: &M) -> Record {
+        let columns = row.columns().into_iter().map(|(name, value)| (name.to_owned(), value));
+        let mut record: Record = columns.collect();
+        table.complete(&mut record, self.env().clock.now());
+        record
     }
 
     async fn run_hooks(&mut self, write: &mut Write) -> crate::Result<()> {
@@ -101,6 +110,11 @@ impl Tx {
             hook(self, write).await?;
         }
         Ok(())
+    }
+
+    /// The id of a new record: empty where the database makes it.
+    pub fn new_id(&self) -> String {
+        self.store.new_id()
     }
 
     pub(crate) fn env(&self) -> &Env {
@@ -146,7 +160,9 @@ impl Tx {
     /// As [`Store::insert`].
     pub async fn insert<M: Model>(&mut self, row: &M) -> Result<M> {
         let table = self.table::<M>()?;
-        let statement = sql::insert(self.store.dialect(), &table, row.columns());
+        let record = self.whole(&table, row);
+        let columns = record.iter().map(|(name, value)| (name, value.clone()));
+        let statement = sql::insert(self.store.dialect(), &table, columns);
         self.one(&table, statement)
             .await?
             .ok_or_else(|| StoreError::Other("an insert returned no row".into()))
@@ -159,7 +175,7 @@ impl Tx {
             self.store.dialect(),
             &table,
             filter.node,
-            patch.columns.iter().map(|(name, value)| (*name, value)),
+            patch.columns.iter().map(|(name, value)| (&**name, value)),
         ))
         .await
     }
@@ -193,13 +209,16 @@ impl Tx {
     pub async fn tally<M: Model>(
         &mut self,
         row: &M,
+        unique: Column<M, String>,
         counter: Column<M, i64>,
         stale: Filter<M>,
         guard: Filter<M>,
     ) -> Result<Option<M>> {
         let table = self.table::<M>()?;
-        let dialect = self.store.dialect();
-        let statement = sql::tally(dialect, &table, row.columns(), counter.name(), stale.node, guard.node);
+        let (dialect, record) = (self.store.dialect(), self.whole(&table, row));
+        let columns = record.iter().map(|(name, value)| (name, value.clone())).collect();
+        let (unique, counter) = (unique.name(), counter.name());
+        let statement = sql::tally(dialect, &table, columns, unique, counter, stale.node, guard.node);
         self.one(&table, statement).await
     }
 
@@ -239,19 +258,23 @@ impl Tx {
         kinds: impl Iterator<Item = Kind> + Send,
     ) -> Result<Option<Row>> {
         self.store.count_statement();
-        match &mut self.connection {
+        let row = match &mut self.connection {
             Connection::Sqlite(turn) => sqlite::read_one(turn.connection()?, &statement, kinds),
-            Connection::Postgres(transaction) => Ok(transaction.rows(&statement).await?.into_iter().next()),
+            Connection::Postgres(transaction) => {
+                transaction.rows(&statement).await.map(|rows| rows.into_iter().next())
+            }
             Connection::Single(database) => database.write_one(&statement).await,
-        }
+        };
+        row.map_err(|error| self.store.schema.declared(error))
     }
 
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<u64> {
         self.store.count_statement();
-        match &mut self.connection {
+        let changed = match &mut self.connection {
             Connection::Sqlite(turn) => sqlite::execute(turn.connection()?, &statement),
             Connection::Postgres(transaction) => transaction.execute(&statement).await,
             Connection::Single(database) => database.execute(&statement).await,
-        }
+        };
+        changed.map_err(|error| self.store.schema.declared(error))
     }
 }

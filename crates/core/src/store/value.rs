@@ -29,6 +29,14 @@ impl Serialize for Value {
             Self::Null => serializer.serialize_none(),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Integer(number) => serializer.serialize_i64(*number),
+            // JavaScript has one kind of number, and writes a whole one without a point.
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a double below 2^53 is a whole number exactly"
+            )]
+            Self::Real(number) if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 => {
+                serializer.serialize_i64(*number as i64)
+            }
             Self::Real(number) => serializer.serialize_f64(*number),
             Self::Bool(value) => serializer.serialize_bool(*value),
             Self::Time(time) => time.serialize(serializer),
@@ -73,11 +81,21 @@ macro_rules! from_value {
     )*};
 }
 from_value! {
-    String: Value::Text(text) => text,
     i64: Value::Integer(number) => number,
     bool: Value::Bool(value) => value,
     Time: Value::Time(time) => time,
     serde_json::Value: Value::Json(value) => value,
+}
+
+/// Ids that a database numbered itself are text everywhere else.
+impl FromValue for String {
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Text(text) => Some(text),
+            Value::Integer(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
 }
 
 impl<T: FromValue> FromValue for Option<T> {
@@ -108,6 +126,17 @@ impl Record {
         }
     }
 
+    /// Takes one column out.
+    pub fn remove(&mut self, name: &str) -> Option<Value> {
+        let position = self.0.iter().position(|(key, _)| key == name)?;
+        Some(self.0.remove(position).1)
+    }
+
+    /// Whether there is no column.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All columns.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value))
@@ -118,6 +147,15 @@ impl Record {
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl IntoIterator for Record {
+    type Item = (String, Value);
+    type IntoIter = std::vec::IntoIter<(String, Value)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

@@ -132,3 +132,62 @@ async fn other_spellings_of_the_same_value_are_read() {
     assert_eq!(session["user"]["emailVerified"], true);
     assert_eq!(session["session"]["expiresAt"], narthex::Time::from_millis(later).to_string());
 }
+
+/// Upstream's statements for columns that a table with rows gets.
+#[tokio::test]
+async fn added_fields_have_defaults_and_indexes() {
+    let database = Arc::new(Database::fresh().await);
+    {
+        let app = TestApp::builder().database(&database).build().await;
+        let _browser = crate::support::ada(&app).await;
+    }
+    let change = |config: &mut Config| {
+        let fields = serde_json::json!({
+            "plan": { "type": "string", "default": "it's free", "index": true },
+            "handle": { "type": "string", "required": false, "unique": true, "default": "x" },
+            "credits": { "type": "number", "default": 3, "bigint": true },
+            "active": { "type": "boolean", "default": true, "column": "is_active" },
+            "tags": { "type": "string[]", "required": false },
+            "invitedBy": { "type": "string", "required": false, "references": { "model": "user", "on-delete": "set null" } },
+        });
+        config.user.additional_fields = serde_json::from_value(fields).expect("fields");
+    };
+    let mut config = Config { secret: Some(SECRET.into()), ..Config::default() };
+    config.database.migrate = Migrate::Check;
+    change(&mut config);
+    let store = Store::open(database.url()).await.expect("the database opens");
+    let refusal = Auth::builder(config).build(store).await.err().expect("it is not up to date").to_string();
+    let statements = match database.dialect() {
+        Dialect::Sqlite => {
+            r#"alter table "user" add column "plan" text default 'it''s free' not null;
+alter table "user" add column "handle" text;
+alter table "user" add column "credits" bigint default 3 not null;
+alter table "user" add column "is_active" integer default 1 not null;
+alter table "user" add column "tags" text;
+alter table "user" add column "invitedBy" text references "user" ("id") on delete set null;
+create index "user_plan_idx" on "user" ("plan");
+create unique index "user_handle_uidx" on "user" ("handle");"#
+        }
+        Dialect::Postgres => {
+            r#"alter table "user" add column "plan" text default 'it''s free' not null;
+alter table "user" add column "handle" text;
+alter table "user" add column "credits" bigint default 3 not null;
+alter table "user" add column "is_active" boolean default true not null;
+alter table "user" add column "tags" jsonb;
+alter table "user" add column "invitedBy" text references "user" ("id") on delete set null;
+create index "user_plan_idx" on "user" ("plan");
+create unique index "user_handle_uidx" on "user" ("handle");"#
+        }
+    };
+    assert_eq!(refusal, format!("the database is not up to date; run:\n{statements}"));
+
+    let app = TestApp::builder().database(&database).config(change).seed(2).build().await;
+    let ada = app.store().find(narthex::model::User::EMAIL.eq(crate::support::ADA)).await;
+    let ada = serde_json::to_value(ada.expect("a query").expect("Ada")).expect("JSON");
+    assert_eq!(
+        (&ada["plan"], &ada["credits"], &ada["active"]),
+        (&"it's free".into(), &3.into(), &true.into())
+    );
+    assert!(ada["handle"].is_null(), "a default of what may be missing and must differ is nobody's");
+    assert!(app.auth().migrate().await.expect("it can be compared").statements.is_empty(), "once is enough");
+}

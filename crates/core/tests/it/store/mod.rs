@@ -1,7 +1,9 @@
 //! The store: transactions, atomic verbs, shared commits, migrations.
 
 mod concurrency;
+mod ids;
 mod migrations;
+mod names;
 mod transactions;
 
 use narthex::{Plugin, Setup, store::Model as _};

@@ -1,0 +1,191 @@
+//! Fields that the schema knows and the code does not: those of plugins and of the operator, read from a request.
+//!
+//! A field is checked against its type, which upstream leaves to the database. Names that no field has are ignored.
+//!
+//! Upstream: `db/schema.ts`.
+
+use super::User;
+use crate::{
+    error::{Error, Result},
+    input::{self, At, Issues, MAX_SAFE_INTEGER, is_number_text, to_milliseconds},
+    store::{Field, Kind, Model, Record, ResolvedTable, Store, Value},
+    time::Time,
+};
+use http::StatusCode;
+use serde_json::Value as Json;
+
+/// Whether the record is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Create,
+    Update,
+}
+
+/// The milliseconds of the years 0000 to 9999.
+const WRITTEN: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+
+/// Takes the fields of `M` beyond its own out of a request; defaults are for the store to fill in.
+pub(crate) fn read<M: Model>(store: &Store, given: &mut input::Record, action: Action) -> Result<Record> {
+    let table = store.resolved::<M>()?;
+    let mut record = Record::default();
+    let mut issues = Issues::default();
+    for field in table.additional() {
+        let name = &*field.name;
+        let has_default = field.default.is_some();
+        match given.shift_remove(name) {
+            Some(value) if !field.input => {
+                let is_overruled = has_default && action == Action::Create;
+                if !is_overruled && is_truthy(&value) {
+                    return Err(refused("FIELD_NOT_ALLOWED", format!("{name} is not allowed to be set")));
+                }
+            }
+            Some(Json::Null) if has_default && action == Action::Create => {
+                record.set(name, Value::Null);
+            }
+            Some(value) => match value_of(field, value).and_then(|value| kept(store, field, value)) {
+                Ok(value) => record.set(name, value),
+                Err(problem) => issues.refuse(problem, &At::ROOT.entry(name)),
+            },
+            None if field.required && !has_default && action == Action::Create => {
+                return Err(refused("MISSING_FIELD", format!("{name} is required")));
+            }
+            None => {}
+        }
+    }
+    if issues.is_empty() { Ok(record) } else { Err(invalid(&issues)) }
+}
+
+/// What a request says is wrong with it.
+pub(crate) fn invalid(issues: &Issues) -> Error {
+    refused("VALIDATION_ERROR", issues.message("body"))
+}
+
+fn refused(code: &'static str, message: String) -> Error {
+    Error::with(StatusCode::BAD_REQUEST, Some(code), message)
+}
+
+pub(crate) fn is_truthy(value: &Json) -> bool {
+    match value {
+        Json::Null => false,
+        Json::Bool(value) => *value,
+        Json::Number(number) => number.as_f64() != Some(0.0),
+        Json::String(text) => !text.is_empty(),
+        Json::Array(_) | Json::Object(_) => true,
+    }
+}
+
+/// A value as the field's column holds it, or what is wrong with it.
+pub(crate) fn value_of(field: &Field, value: Json) -> Result<Value, String> {
+    let expected = |word: &str, value: &Json| {
+        Err(format!("Invalid input: expected {word}, received {}", input::type_name(Some(value))))
+    };
+    if value.is_null() && !field.required {
+        return Ok(Value::Null);
+    }
+    match (field.kind, value) {
+        (Kind::Text, Json::String(text)) if field.values.is_empty() || field.values.contains(&text) => {
+            Ok(Value::Text(text))
+        }
+        (Kind::Text, value) if !field.values.is_empty() => {
+            drop(value);
+            let listed: Vec<_> = field.values.iter().map(|word| format!("\"{word}\"")).collect();
+            let lead = if listed.len() == 1 {
+                "Invalid input: expected "
+            } else {
+                "Invalid option: expected one of "
+            };
+            Err(format!("{lead}{}", listed.join("|")))
+        }
+        (Kind::Text, value) => expected("string", &value),
+        (Kind::Integer | Kind::BigInteger, Json::Number(number)) => Ok(number_of(&number)),
+        (Kind::Integer | Kind::BigInteger, value) => expected("number", &value),
+        (Kind::Bool, Json::Bool(value)) => Ok(Value::Bool(value)),
+        (Kind::Bool, value) => expected("boolean", &value),
+        (Kind::Time, Json::String(text)) => match to_milliseconds(&text) {
+            Some(milliseconds) if WRITTEN.contains(&milliseconds) => {
+                Ok(Value::Time(Time::from_millis(milliseconds)))
+            }
+            _ => Err("Invalid input: expected date, received Date".to_owned()),
+        },
+        (Kind::Time, value) => expected("date", &value),
+        (Kind::Json, Json::Null) => expected("nonoptional", &Json::Null),
+        (Kind::Json, value) => Ok(Value::Json(value)),
+        (Kind::TextList, Json::Array(items)) => match items.iter().find(|item| !item.is_string()) {
+            Some(other) => expected("string", other),
+            None => Ok(Value::Json(Json::Array(items))),
+        },
+        (Kind::NumberList, Json::Array(items)) => match items.iter().find(|item| !item.is_number()) {
+            Some(other) => expected("number", other),
+            None => Ok(Value::Json(Json::Array(items))),
+        },
+        (Kind::TextList | Kind::NumberList, value) => expected("array", &value),
+    }
+}
+
+/// What PostgreSQL's columns cannot hold is the client's mistake, not a failure of the database.
+fn kept(store: &Store, field: &Field, value: Value) -> Result<Value, String> {
+    let largest = match field.kind {
+        Kind::Integer => i64::from(i32::MAX),
+        Kind::BigInteger => MAX_SAFE_INTEGER,
+        _ => return Ok(value),
+    };
+    match value {
+        _ if store.keeps_fractions() => Ok(value),
+        Value::Real(_) => Err("Invalid input: expected int, received number".to_owned()),
+        Value::Integer(number) if number > largest => Err(format!("Too big: expected int to be <={largest}")),
+        Value::Integer(number) if number < -largest => {
+            Err(format!("Too small: expected int to be >=-{largest}"))
+        }
+        value => Ok(value),
+    }
+}
+
+fn number_of(number: &serde_json::Number) -> Value {
+    number.as_i64().map_or_else(|| Value::Real(number.as_f64().unwrap_or_default()), Value::Integer)
+}
+
+/// A form has nothing but texts: those of numbers and truth values become what they say.
+pub(crate) fn from_form<M: Model>(store: &Store, given: &mut input::Record) -> Result<()> {
+    for field in store.resolved::<M>()?.additional() {
+        let Some(value) = given.get_mut(&*field.name) else { continue };
+        let Json::String(text) = &*value else { continue };
+        let meant = match (field.kind, text.as_str()) {
+            (Kind::Bool, "true") => Some(Json::Bool(true)),
+            (Kind::Bool, "false") => Some(Json::Bool(false)),
+            (Kind::Integer | Kind::BigInteger, text) if is_number_text(text) => {
+                serde_json::from_str(text).ok()
+            }
+            _ => None,
+        };
+        if let Some(meant) = meant {
+            *value = meant;
+        }
+    }
+    Ok(())
+}
+
+impl User {
+    /// Gives a record that is about to be made the columns that a request has for it.
+    pub(crate) fn give(&mut self, store: &Store, given: Record) -> Result<()> {
+        let table = store.resolved::<Self>()?;
+        for (name, value) in given {
+            let is_hidden = table.field(&name).is_some_and(|field| field.hidden);
+            if is_hidden { &mut self.hidden } else { &mut self.extra }.set(name, value);
+        }
+        Ok(())
+    }
+
+    /// Gives a record that is not in the database the columns that one in it would have.
+    pub(crate) fn fill(&mut self, table: &ResolvedTable, mut given: Record, now: Time) {
+        for field in table.extra() {
+            let value = match (given.remove(&field.name), &field.default) {
+                (Some(Value::Null), Some(default)) if field.required => default.value(now),
+                (Some(value), _) => value,
+                (None, Some(default)) => default.value(now),
+                (None, None) => Value::Null,
+            };
+            let columns = if field.hidden { &mut self.hidden } else { &mut self.extra };
+            columns.set(field.name.clone().into_owned(), value);
+        }
+    }
+}
