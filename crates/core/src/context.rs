@@ -389,11 +389,6 @@ impl Ctx {
         remembered
     }
 
-    /// Whether the session that the request came with outlives the browser's.
-    pub(crate) fn is_remembered(&self) -> bool {
-        self.signed_cookie(&self.engine.cookies.dont_remember).is_none()
-    }
-
     /// Makes the browser forget its session.
     pub(crate) fn forget_session(&mut self) {
         let engine = Arc::clone(&self.engine);

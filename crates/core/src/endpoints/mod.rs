@@ -12,6 +12,8 @@ mod sign_out;
 mod sign_up;
 mod unlink_account;
 mod verify_password;
+mod update_session;
+mod update_user;
 
 use crate::auth::AuthBuilder;
 
@@ -27,6 +29,8 @@ pub(crate) fn install(builder: AuthBuilder) -> AuthBuilder {
         .plugin(sessions::UserSessions)
         .plugin(list_accounts::ListAccounts)
         .plugin(unlink_account::UnlinkAccount)
+        .plugin(update_user::UpdateUser)
+        .plugin(update_session::UpdateSession)
         .plugin(ok::OkEndpoint)
         .plugin(error::ErrorPage)
 }

@@ -5,6 +5,7 @@ mod corpora;
 mod cookies;
 mod enumeration;
 mod guessing;
+mod fields;
 mod input;
 mod origins;
 mod others;
