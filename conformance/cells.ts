@@ -26,6 +26,7 @@ const COOKIE_CACHE = ["enabled", "maxAge", "strategy", "version"].map((option) =
 const CHECKS = ["trustedOrigins", "advanced.disableCSRFCheck", "advanced.disableOriginCheck"];
 const LIMITS = ["rateLimit.enabled"];
 const PATHS = ["disabledPaths", "advanced.skipTrailingSlashes"];
+const TABLES = ["user", "session", "account", "verification"].flatMap((table) => [`${table}.modelName`, `${table}.fields`, `${table}.additionalFields`]);
 const WHEN_THE_DATABASE_FAILS = "only when the database fails";
 
 export const CELLS: { [endpoint: string]: Cells } = {
@@ -66,12 +67,16 @@ export const CELLS: { [endpoint: string]: Cells } = {
       "advanced.ipAddress.ipv6Subnet",
       "advanced.ipAddress.disableIpTracking",
       ...COOKIE_CACHE,
+      ...TABLES,
+      "advanced.database.generateId",
     ],
     codes: [
       ...BODY,
       ...ORIGIN,
       ...CALLBACKS,
       "CROSS_SITE_NAVIGATION_LOGIN_BLOCKED",
+      "MISSING_FIELD",
+      "FIELD_NOT_ALLOWED",
       "EMAIL_PASSWORD_SIGN_UP_DISABLED",
       "PASSWORD_TOO_SHORT",
       "PASSWORD_TOO_LONG",
@@ -118,7 +123,7 @@ export const CELLS: { [endpoint: string]: Cells } = {
     unreachable: {},
   },
   "GET /get-session": {
-    options: ["baseURL", "secrets", "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh", ...PATHS, ...LIMITS, "rateLimit.window", "rateLimit.max", "rateLimit.storage", "rateLimit.customRules", ...COOKIES, ...COOKIE_CACHE, "session.cookieCache.refreshCache"],
+    options: ["baseURL", "secrets", "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh", ...PATHS, ...LIMITS, "rateLimit.window", "rateLimit.max", "rateLimit.storage", "rateLimit.customRules", ...COOKIES, ...COOKIE_CACHE, "session.cookieCache.refreshCache", "advanced.database.generateId"],
     codes: [],
     unreachable: { FAILED_TO_GET_SESSION: "only when the database fails, or upstream cannot decode a cookie", VALIDATION_ERROR: "every query value is accepted as a boolean" },
   },
@@ -185,6 +190,19 @@ export const CELLS: { [endpoint: string]: Cells } = {
       "FAILED_TO_UNLINK_LAST_ACCOUNT",
     ],
     unreachable: {},
+  },
+  "POST /update-user": {
+    options: ["user.additionalFields", "session.updateAge"],
+    codes: [...BODY, ...ORIGIN, ...CALLBACKS, "UNAUTHORIZED", "EMAIL_CAN_NOT_BE_UPDATED", "FIELD_NOT_ALLOWED"],
+    unreachable: { BODY_MUST_BE_AN_OBJECT: "the schema refuses the body first, with VALIDATION_ERROR" },
+  },
+  "POST /update-session": {
+    options: ["session.additionalFields", "session.updateAge"],
+    codes: [...BODY, ...ORIGIN, ...CALLBACKS, "UNAUTHORIZED", "FIELD_NOT_ALLOWED"],
+    unreachable: {
+      BODY_MUST_BE_AN_OBJECT: "the schema refuses the body first, with VALIDATION_ERROR",
+      FAILED_TO_GET_SESSION: "only when the session ends between two statements",
+    },
   },
 };
 

@@ -60,7 +60,8 @@ export function compareRuns(left: NormalStep[], right: NormalStep[], endpointOf:
       add("headers", expected.response.headers, actual.response.headers);
       add("body", expected.response.body, actual.response.body);
       add("what cookies remember", expected.response.caches, actual.response.caches);
-      add("facts", expected.facts, actual.facts);
+      // Rows that upstream has made and Narthex has not hold nothing to compare.
+      if (!expected.differs?.narthex.rows) add("facts", expected.facts, actual.facts);
       compareRows(expected.rows, actual.rows, add);
     }
   }

@@ -1,5 +1,5 @@
 /** Differences on purpose that more than one scenario meets; each names the page that says why. */
-import type { Intent } from "./types.ts";
+import type { Intent, Row } from "./types.ts";
 
 /** What no double, and no UTF-8, can hold is a syntax error, and nothing is written. */
 export const badSyntax: Intent = {
@@ -11,6 +11,21 @@ export const badSyntax: Intent = {
     rows: { [database]: { user: [], session: [], account: [] } },
   }),
 };
+
+/** A value that its field cannot have is refused: no row is made where `tables` says null, else the rows still have what it says. */
+export const refusedValue = (message: string, tables: { [table: string]: Row | null }): Intent => ({
+  decision: "checked-fields",
+  narthex: ({ rows }, database) => ({
+    status: 400,
+    headers: [["content-type", "application/json"]],
+    body: JSON.stringify({ message, code: "VALIDATION_ERROR" }),
+    rows: {
+      [database]: Object.fromEntries(
+        Object.entries(tables).map(([table, before]) => [table, before === null ? [] : (rows[table] ?? []).map((row) => ({ ...row, ...before }))]),
+      ),
+    },
+  }),
+});
 
 /** A media type is compared whole. */
 export const unknownType = (type: string, allowed: string): Intent => ({

@@ -12,6 +12,7 @@ import type { Body, Cell, Database, Differs, Header, Intent, RecordedStep, Row, 
 
 const TRANSPORT_HEADERS = new Set(["date", "connection", "keep-alive", "content-length", "transfer-encoding"]);
 const RANDOM = /(?<![A-Za-z0-9])[A-Za-z0-9]{32}(?![A-Za-z0-9])/g;
+const UUID = /(?<![A-Za-z0-9-])[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}(?![A-Za-z0-9-])/g;
 const ISO_TIME = /\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z/g;
 const POSTGRES_TIME = /^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(\.\d{1,3})?\+00$/;
 /** A base64 HMAC-SHA256 at the end of a cookie value, as it is or percent-encoded. */
@@ -133,7 +134,7 @@ class Normaliser {
   }
 
   private learnText(text: string) {
-    for (const pattern of [RANDOM, ISO_TIME]) {
+    for (const pattern of [RANDOM, UUID, ISO_TIME]) {
       for (const [match] of text.matchAll(pattern)) if (!this.isKnown(match)) this.literals.add(match);
     }
   }
@@ -151,6 +152,7 @@ class Normaliser {
     for (const [value, placeholder] of this.placeholders) if (result.includes(value)) result = result.replaceAll(value, placeholder);
     return result
       .replace(RANDOM, (match) => (this.literals.has(match) ? match : this.placeholder("rand32", match)))
+      .replace(UUID, (match) => (this.literals.has(match) ? match : this.placeholder("uuid", match)))
       .replace(ISO_TIME, (match) => (this.literals.has(match) ? match : (this.time(Date.parse(match)) ?? match)));
   }
 
@@ -271,10 +273,11 @@ class Normaliser {
    * neither random ids nor the database's own order decide which placeholder gets which number.
    */
   private rows(table: string, rows: Row[]): Row[] {
-    const keyed = rows.map((row) => ({ row, key: `${table} ${typeof row.id === "string" ? row.id : JSON.stringify(row)}` }));
+    const keyed = rows.map((row) => ({ row, key: `${table} ${typeof row.id === "string" || typeof row.id === "number" ? row.id : JSON.stringify(row)}` }));
     const masked = (row: Row) =>
       JSON.stringify(row)
         .replace(RANDOM, (match) => this.placeholders.get(match) ?? (this.literals.has(match) ? match : "<new>"))
+        .replace(UUID, (match) => this.placeholders.get(match) ?? (this.literals.has(match) ? match : "<new>"))
         .replace(PASSWORD_IN_TEXT, "<new>")
         .replace(/"lastRequest":"?\d{13}"?/, "<time>")
         .replace(/\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|\+00)/g, "<time>");
@@ -288,10 +291,11 @@ class Normaliser {
   private cell(column: string, value: Cell): Cell {
     if (column === "lastRequest" && value !== null && typeof value !== "object") return this.time(Number(value)) ?? value;
     if (typeof value !== "string") return value;
-    if (column === "password") return this.password(value);
+    // The column may have been renamed.
+    if (column === "password" || PASSWORD_HASH.test(value)) return this.password(value);
     if (this.database === "postgres" && POSTGRES_TIME.test(value)) {
-      const written = new Date(value).toISOString();
-      return this.literals.has(written) ? written : (this.time(Date.parse(value)) ?? value);
+      const sent = this.literals.has(new Date(value).toISOString());
+      return sent ? value : (this.time(Date.parse(value)) ?? value);
     }
     return this.text(value);
   }

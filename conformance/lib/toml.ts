@@ -1,4 +1,7 @@
-/** Upstream's options as the TOML Narthex reads: the same nesting, camelCase turned to kebab-case. */
+/**
+ * Upstream's options as the TOML Narthex reads: the same nesting, camelCase turned to kebab-case. Names that an
+ * operator chooses (fields) keep their spelling.
+ */
 import type { Json, Options } from "./types.ts";
 
 export function kebab(name: string): string {
@@ -8,29 +11,45 @@ export function kebab(name: string): string {
     .toLowerCase();
 }
 
+const RENAMED: { [option: string]: string } = { fieldName: "column", defaultValue: "default" };
+
+/** Tables whose keys are names of fields, not of options. */
+const NAMES = new Set(["fields", "additionalFields"]);
+
+/** A key that TOML takes without quotes is written without them. */
+const bare = (key: string) => (/^[A-Za-z0-9_-]+$/.test(key) ? key : JSON.stringify(key));
+
 const isTable = (value: Json): value is { [key: string]: Json } =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 function literal(value: Json): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "number" || typeof value === "boolean") return String(value);
+  if (isTable(value)) {
+    const entries = Object.entries(value).filter(([, item]) => item !== null);
+    return `{ ${entries.map(([key, item]) => `${bare(key)} = ${literal(item)}`).join(", ")} }`;
+  }
   if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;
-  if (isTable(value)) return `{ ${Object.entries(value).map(([key, item]) => `${kebab(key)} = ${literal(item)}`).join(", ")} }`;
   throw new Error(`no TOML for ${JSON.stringify(value)}`);
 }
 
 /** A name that an operator chooses, such as a path, keeps its spelling. */
-function key(name: string): string {
-  return /^[A-Za-z0-9]+$/.test(name) ? kebab(name) : JSON.stringify(name);
+function spelling(name: string): string {
+  return RENAMED[name] ?? (/^[A-Za-z0-9]+$/.test(name) ? kebab(name) : JSON.stringify(name));
 }
 
-function table(path: string[], value: { [key: string]: Json }): string[] {
+function table(path: string[], value: { [key: string]: Json }, isOfNames = false): string[] {
   const entries = Object.entries(value).filter(([, item]) => item !== null);
-  const own = entries.filter(([, item]) => !isTable(item));
+  const spelled = (key: string) => (isOfNames ? bare(key) : spelling(key));
+  // What a field is when nobody says is a value, also where it is an object.
+  const isSection = ([key, item]: [string, Json]) => isTable(item) && key !== "defaultValue";
+  const own = entries.filter((entry) => !isSection(entry));
   const lines: string[] = [];
   if (path.length > 0 && own.length > 0) lines.push("", `[${path.join(".")}]`);
-  for (const [name, item] of own) lines.push(`${key(name)} = ${literal(item)}`);
-  for (const [name, item] of entries) if (isTable(item)) lines.push(...table([...path, key(name)], item));
+  for (const [key, item] of own) lines.push(`${spelled(key)} = ${literal(item)}`);
+  for (const [key, item] of entries.filter(isSection)) {
+    lines.push(...table([...path, spelled(key)], item as { [key: string]: Json }, !isOfNames && NAMES.has(key)));
+  }
   return lines;
 }
 

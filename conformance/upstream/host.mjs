@@ -16,6 +16,20 @@ import { Pool } from "pg";
 const running = new Map();
 
 /**
+ * Functions cannot be told over IPC: "now" stands for the one that dates begin with.
+ *
+ * @param {any} options
+ */
+function revive(options) {
+  for (const table of ["user", "session", "account", "verification"]) {
+    for (const field of Object.values(options[table]?.additionalFields ?? {})) {
+      if (field.type === "date" && field.defaultValue === "now") field.defaultValue = () => new Date();
+    }
+  }
+  return options;
+}
+
+/**
  * @param {string} url
  * @param {(file: string) => Sqlite.Database} [openSqlite]
  */
@@ -40,7 +54,7 @@ async function start({ id, options, url, passwordModule, sqliteModule }) {
   const { openSqlite } = sqliteModule ? await import(pathToFileURL(sqliteModule).href) : {};
   const { database, close } = open(url, openSqlite);
   const all = {
-    ...options,
+    ...revive(options),
     ...(password ? { emailAndPassword: { ...options.emailAndPassword, password } } : {}),
     database,
     // Off unless the scenario has a word to say about it, as `startNarthex` does it for Narthex.
