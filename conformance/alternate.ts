@@ -27,7 +27,22 @@ import type { Database, Options, Tables } from "./lib/types.ts";
 import { ENDPOINTS, randomness, Walk } from "./lib/walk.ts";
 
 /** The walk fails without these. EXTEND this list with each endpoint that Narthex gets; all that can be used are in `lib/walk.ts`. */
-const REQUIRED = ["GET /ok", "POST /sign-up/email", "POST /sign-in/email", "POST /sign-out", "GET /get-session"];
+const REQUIRED = [
+  "GET /ok",
+  "POST /sign-up/email",
+  "POST /sign-in/email",
+  "POST /sign-out",
+  "GET /get-session",
+  "GET /list-sessions",
+  "POST /revoke-session",
+  "POST /revoke-sessions",
+  "POST /revoke-other-sessions",
+  "POST /change-password",
+  "POST /verify-password",
+  "POST /update-user",
+  "GET /list-accounts",
+  "POST /unlink-account",
+];
 
 const STEPS: { [database in Database]: number } = { postgres: 200, sqlite: 50 };
 

@@ -18,7 +18,7 @@
 use axum::body::Bytes;
 use axum::http::{Method, Request, header};
 use mimalloc::MiMalloc;
-use narthex::{Auth, Config, http::Peer};
+use narthex::{Auth, CacheStrategy, Config, http::Peer};
 use narthex_testkit::TestApp;
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -65,11 +65,37 @@ const CASES: &[Case] = &[
     case("get-session", defaults, Method::GET, "/get-session", Cookies::All, 200),
     case("get-session-without-cookie", defaults, Method::GET, "/get-session", Cookies::None, 200),
     case("get-session-forged", defaults, Method::GET, "/get-session", Cookies::Forged, 200),
+    case("get-session-limited", limited, Method::GET, "/get-session", Cookies::All, 200),
+    case("get-session-compact", compact, Method::GET, "/get-session", Cookies::All, 200),
+    case("get-session-jwt", jwt, Method::GET, "/get-session", Cookies::All, 200),
+    case("get-session-jwe", jwe, Method::GET, "/get-session", Cookies::All, 200),
     case("sign-out-without-cookie", defaults, Method::POST, "/sign-out", Cookies::None, 200),
     case("not-found", defaults, Method::GET, "/nothing-here", Cookies::All, 404),
 ];
 
 fn defaults(_: &mut Config) {}
+
+fn limited(config: &mut Config) {
+    config.rate_limit.enabled = Some(true);
+    config.rate_limit.max = u32::MAX;
+}
+
+fn remembered(config: &mut Config, strategy: CacheStrategy) {
+    config.session.cookie_cache.enabled = true;
+    config.session.cookie_cache.strategy = strategy;
+}
+
+fn compact(config: &mut Config) {
+    remembered(config, CacheStrategy::Compact);
+}
+
+fn jwt(config: &mut Config) {
+    remembered(config, CacheStrategy::Jwt);
+}
+
+fn jwe(config: &mut Config) {
+    remembered(config, CacheStrategy::Jwe);
+}
 
 fn main() {
     println!("{}", surroundings());

@@ -15,8 +15,13 @@ use crate::{
     error::{Result, chain},
     guessing::Guessing,
     http::{
-        Reply, client_ip::ClientAddresses, cookies::AuthCookies, disabled::DisabledPaths, dispatch,
-        rate_limit::{Limits, RateLimiter}, router::Router,
+        Reply,
+        client_ip::ClientAddresses,
+        cookies::AuthCookies,
+        disabled::DisabledPaths,
+        dispatch,
+        rate_limit::{Limits, RateLimiter},
+        router::Router,
     },
     model::{self, Account, RateLimit},
     plugin::{Manifest, Plugin, Setup},
@@ -189,9 +194,8 @@ impl AuthBuilder {
         let guessing = Guessing::new(&resolved.config.password, resolved.secrets.current().expose(), threads);
         let router = Router::new(&manifest.endpoints);
         let options = &resolved.config.rate_limit;
-        let limiter = counts_requests(&resolved.config).then(|| {
-            RateLimiter::new(options, &manifest.rate_limits, router.paths(), limits)
-        });
+        let limiter = counts_requests(&resolved.config)
+            .then(|| RateLimiter::new(options, &manifest.rate_limits, router.paths(), limits));
         let engine = Engine {
             guessing,
             blocklist,

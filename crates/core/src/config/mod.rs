@@ -32,7 +32,8 @@ pub use self::{
     secrets::VersionedSecret,
     session::SessionOptions,
     tables::{
-        AdditionalField, FieldReference, FieldType, GenerateId, Names, TypeName, UserOptions, VerificationOptions,
+        AdditionalField, FieldReference, FieldType, GenerateId, Names, TypeName, UserOptions,
+        VerificationOptions,
     },
 };
 

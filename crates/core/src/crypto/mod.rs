@@ -3,8 +3,8 @@
 //! Everything here is a pure function of its input: entropy comes from the caller, and nothing is logged but
 //! the failures of the hash pool. Mirrors `crypto/` of Better Auth and `crypto.mjs` of better-call.
 
-pub(crate) mod blocklist;
 pub mod at_rest;
+pub(crate) mod blocklist;
 pub mod claims;
 pub mod hash_pool;
 pub mod jwe;

@@ -11,9 +11,9 @@ mod sign_in;
 mod sign_out;
 mod sign_up;
 mod unlink_account;
-mod verify_password;
 mod update_session;
 mod update_user;
+mod verify_password;
 
 use crate::auth::AuthBuilder;
 

@@ -166,7 +166,9 @@ impl RateLimiter {
         let rules = rules(options, plugins);
         let first = |path: &String| rules.iter().position(|rule| rule.paths.matches(path));
         let by_path = paths.iter().map(|path| if path.contains("/:") { None } else { first(path) }).collect();
-        let counting = if limits != Limits::InMemory {
+        let counting = if limits == Limits::InMemory {
+            Counting::Memory(Counters::default())
+        } else {
             let windows = rules.iter().filter_map(|rule| rule.rate).map(|rate| millis(rate.window));
             Counting::Database(Box::new(Shared {
                 refused: Counters::default(),
@@ -174,8 +176,6 @@ impl RateLimiter {
                 longest: windows.max().unwrap_or_default(),
                 tidied_next: AtomicI64::new(i64::MIN),
             }))
-        } else {
-            Counting::Memory(Counters::default())
         };
         Self { by_path, paths: paths.to_vec(), rules, counting, warned: Once::new() }
     }
@@ -201,9 +201,7 @@ impl RateLimiter {
         let outcome = match &self.counting {
             Counting::Memory(counters) => counters.count(key, limit.rate.max, millis(limit.rate.window), now),
             Counting::Database(shared) => match (&shared.local, &limit.rule.paths) {
-                (Some(local), Paths::All) => {
-                    local.count(key, limit.rate.max, millis(limit.rate.window), now)
-                }
+                (Some(local), Paths::All) => local.count(key, limit.rate.max, millis(limit.rate.window), now),
                 _ => match shared.refused.refused_for(key, now) {
                     Some(rest) => Err(rest),
                     None => shared.count(store, env, &limit, client, key, now).await?,

@@ -53,7 +53,10 @@ impl Guesses<&Store> {
             hidden: store::Record::default(),
         };
         let stale = Guess::LAST_ATTEMPT.lte(quiet_since);
-        Ok(self.database.tally(&attempt, Guess::ID, Guess::FAILURES, stale, Guess::FAILURES.lt(limit)).await?)
+        Ok(self
+            .database
+            .tally(&attempt, Guess::ID, Guess::FAILURES, stale, Guess::FAILURES.lt(limit))
+            .await?)
     }
 
     /// What is known of the attempts at an account.

@@ -461,7 +461,8 @@ mod tests {
 
     #[test]
     fn counting_is_one_statement_that_starts_over_adds_or_leaves_alone() {
-        let schema = Schema::resolve([Guess::table().own_ids()], [], Layout::default()).expect("it needs no other table");
+        let schema = Schema::resolve([Guess::table().own_ids()], [], Layout::default())
+            .expect("it needs no other table");
         let table = schema.table("narthexGuess").expect("it is there");
         let columns = vec![
             ("id", Value::from("k")),

@@ -54,7 +54,7 @@ async fn all_sessions_give_way_to_a_new_one() {
 
     {"token":"[token]","user":{"name":"Ada","email":"ada@example.com","emailVerified":false,"image":null,"createdAt":"[now]","updatedAt":"[now]","id":"[id]"}}
     "#);
-    assert_eq!(app.store().commits() - commits, 1, "all of it, or nothing");
+    assert_eq!(app.store().commits() - commits, 2, "the attempt, then all of the change or nothing");
     assert_eq!(app.rows("session").await.len(), 1);
     assert_eq!(browser.get("/get-session").await.json()["user"]["email"], ADA);
     assert_eq!(other.get("/get-session").await.json(), Value::Null);

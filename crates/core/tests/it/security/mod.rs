@@ -1,11 +1,11 @@
 //! What must not be possible, one file for each kind of attack.
 
 mod blocklist;
-mod corpora;
 mod cookies;
+mod corpora;
 mod enumeration;
-mod guessing;
 mod fields;
+mod guessing;
 mod input;
 mod origins;
 mod others;
