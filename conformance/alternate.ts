@@ -8,13 +8,10 @@
  *
  * `npm run alternate -- [--seed <n>] [--steps <n>] [--only <text>] [--upstream] [--show]`
  */
-import fs from "node:fs";
-import os from "node:os";
-import path from "node:path";
 import { parseArgs } from "node:util";
 import Sqlite from "better-sqlite3";
 import { compareRuns, render } from "./lib/compare.ts";
-import { createStore, dropDatabases, type Store } from "./lib/database.ts";
+import { dropDatabases, type Store, withStore } from "./lib/database.ts";
 import { fromGuide } from "./lib/guide.ts";
 import { exchange } from "./lib/http.ts";
 import { type NormalStep, normalise } from "./lib/normalise.ts";
@@ -74,17 +71,6 @@ const base = (extra: Options = {}) => scenario("side-by-side", { options: option
 
 function wanted(store: Store, directory: string, extra: Options): Wanted {
   return { options: base(extra).options, environment: "development", databaseUrl: store.url, directory, fakeTime: false, hash: "auto" };
-}
-
-async function withStore<T>(database: Database, work: (store: Store, directory: string) => Promise<T>): Promise<T> {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "narthex-conformance-"));
-  const store = await createStore(database, directory);
-  try {
-    return await work(store, directory);
-  } finally {
-    await store.release();
-    fs.rmSync(directory, { recursive: true, force: true });
-  }
 }
 
 async function withServers<T>(starts: (() => Promise<Server>)[], work: (servers: Server[]) => Promise<T>): Promise<T> {

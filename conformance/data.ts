@@ -5,12 +5,9 @@
  * schema stays as it is stored, byte for byte. Upstream reads Narthex's bcrypt with the lines of
  * `docs/guides/beside-better-auth.md`, and without them answers 500, as that page says.
  */
-import fs from "node:fs";
-import os from "node:os";
-import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { hashPassword } from "better-auth/crypto";
-import { createStore, dropDatabases, type Store } from "./lib/database.ts";
+import { dropDatabases, type Store, withStore } from "./lib/database.ts";
 import { fromGuide } from "./lib/guide.ts";
 import { BCRYPT, ODD_PASSWORDS, SCRYPT } from "./lib/passwords.ts";
 import { options, scenario, Stage } from "./lib/scenario.ts";
@@ -45,17 +42,6 @@ const HANDOVERS: Omit<Handover, "database">[] = [
 ];
 
 const shared = scenario("handover", { options: options({ baseURL: "http://localhost:3000" }) }, async () => undefined);
-
-async function withStore<T>(database: Database, work: (store: Store, directory: string) => Promise<T>): Promise<T> {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "narthex-conformance-"));
-  const store = await createStore(database, directory);
-  try {
-    return await work(store, directory);
-  } finally {
-    await store.release();
-    fs.rmSync(directory, { recursive: true, force: true });
-  }
-}
 
 async function on(database: Database, store: Store, directory: string, side: Side, work: (stage: Stage) => Promise<void>): Promise<void> {
   const { lines, ...rest } = side.with ?? {};

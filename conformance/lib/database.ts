@@ -1,5 +1,6 @@
 /** One database per run: empty at first, read raw after each step, removed at the end. */
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import Sqlite from "better-sqlite3";
 import pg from "pg";
@@ -17,6 +18,18 @@ export interface Store {
 
 export function createStore(database: Database, directory: string): Promise<Store> {
   return database === "sqlite" ? sqlite(path.join(directory, "auth.db")) : postgres();
+}
+
+/** A database, and a folder for what belongs to it, for as long as the work takes. */
+export async function withStore<T>(database: Database, work: (store: Store, directory: string) => Promise<T>): Promise<T> {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "narthex-conformance-"));
+  const store = await createStore(database, directory);
+  try {
+    return await work(store, directory);
+  } finally {
+    await store.release();
+    fs.rmSync(directory, { recursive: true, force: true });
+  }
 }
 
 const quote = (name: string) => `"${name.replaceAll('"', '""')}"`;
