@@ -12,7 +12,7 @@ use crate::{
         cookies::{self, Cookie, Cookies},
         router::Parameters,
     },
-    model::{Accounts, Session, Sessions, User, Users, Verifications},
+    model::{Account, Accounts, Session, Sessions, User, Users, Verifications},
     plugin::Plugin,
     secret::Secret,
     store::{Store, Tx},
@@ -322,16 +322,38 @@ impl Ctx {
     /// Ends a sign-in: runs the `on_sign_in` hooks, creates the session, sets its cookies. A hook that interrupts
     /// ends the handler with its reply.
     pub async fn sign_in(&mut self, sign_in: SignIn) -> Result<SignedIn> {
-        if let Some(reply) = self.before_sign_in(&sign_in).await? {
-            return Err(Error::interrupted(reply));
-        }
-        let client = self.client();
-        let lifetime = self.session_lifetime(sign_in.remember);
+        let (client, lifetime) = self.prepare_session(&sign_in).await?;
+        let user_id = &sign_in.user.id;
         let session =
-            self.transact(async |tx| tx.sessions().create(&sign_in.user.id, lifetime, client).await).await?;
+            self.transact(async |tx: &mut Tx| tx.sessions().create(user_id, lifetime, client).await).await?;
+        Ok(self.signed_in(sign_in, session))
+    }
+
+    /// As [`Self::sign_in`], for somebody who has entered the password of `account`: `None` when that password has
+    /// changed since it was compared, so that no session outlives the change.
+    pub async fn sign_in_by_password(
+        &mut self,
+        sign_in: SignIn,
+        account: &Account,
+    ) -> Result<Option<SignedIn>> {
+        let (client, lifetime) = self.prepare_session(&sign_in).await?;
+        let session = self
+            .transact(async |tx: &mut Tx| tx.sessions().create_by_password(account, lifetime, client).await)
+            .await?;
+        Ok(session.map(|session| self.signed_in(sign_in, session)))
+    }
+
+    async fn prepare_session(&mut self, sign_in: &SignIn) -> Result<(Client, Duration)> {
+        match self.before_sign_in(sign_in).await? {
+            Some(reply) => Err(Error::interrupted(reply)),
+            None => Ok((self.client(), self.session_lifetime(sign_in.remember))),
+        }
+    }
+
+    fn signed_in(&mut self, sign_in: SignIn, session: Session) -> SignedIn {
         let signed_in = SignedIn { session, user: sign_in.user };
         self.set_session(&signed_in, sign_in.remember);
-        Ok(signed_in)
+        signed_in
     }
 
     /// How long a new session lives. One that ends with the browser is kept for a day here.

@@ -68,7 +68,7 @@ impl ChangePassword {
         let (client, lifetime) = (cx.client(), cx.session_lifetime(true));
         let session = cx
             .transact(async |tx: &mut Tx| {
-                if !tx.accounts().rehash(&account, hash).await? {
+                if tx.accounts().rehash(&account, hash).await?.is_none() {
                     return Err(Error::bad_request(Code::INVALID_PASSWORD));
                 }
                 if !starts_session {

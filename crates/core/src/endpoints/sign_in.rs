@@ -1,12 +1,19 @@
 //! Signing in with an email address and a password.
 //!
 //! An unknown address, an account without a password and a wrong password answer alike and cost alike: the same
-//! statements, one hash, one failure counted.
+//! statements, one hash, one failure counted. Whoever loses to a change of the password is answered as if they had come
+//! after it, and has no session.
 //!
 //! Upstream: `api/routes/sign-in.ts`.
 
 use super::password_length;
-use crate::{context::Method, http::location, input::is_email, model::User, prelude::*};
+use crate::{
+    context::Method,
+    http::location,
+    input::is_email,
+    model::{Account, User},
+    prelude::*,
+};
 use ::http::header::LOCATION;
 
 pub(crate) struct SignInEmail;
@@ -75,18 +82,20 @@ impl SignInEmail {
             account.as_ref().and_then(|account| account.password.clone()).filter(|stored| !stored.is_empty());
         let is_right = cx.check_password(&body.email, stored.as_deref(), &body.password).await?;
         let (true, Some(user), Some(account), Some(stored)) = (is_right, user, account, stored) else {
-            return Err(Error::unauthorized(Code::INVALID_EMAIL_OR_PASSWORD));
+            return Err(wrong());
         };
         if options.require_email_verification && !user.email_verified {
             return Err(Error::forbidden(Code::EMAIL_NOT_VERIFIED));
         }
-        if cx.is_outdated(&stored) {
-            let hash = cx.hash(&body.password).await?;
-            cx.transact(async |tx: &mut Tx| tx.accounts().rehash(&account, hash).await).await?;
-        }
+        let account = if cx.is_outdated(&stored) {
+            rehashed(cx, account, &body.password).await?.ok_or_else(wrong)?
+        } else {
+            account
+        };
 
         let remember = body.remember_me != Some(false);
-        let signed_in = cx.sign_in(SignIn { user, method: Method::Password, remember }).await?;
+        let sign_in = SignIn { user, method: Method::Password, remember };
+        let signed_in = cx.sign_in_by_password(sign_in, &account).await?.ok_or_else(wrong)?;
         let redirect = location.is_some();
         if let Some(location) = location {
             cx.set_header(LOCATION, location);
@@ -98,4 +107,21 @@ impl SignInEmail {
             user: signed_in.user,
         }))
     }
+}
+
+fn wrong() -> Error {
+    Error::unauthorized(Code::INVALID_EMAIL_OR_PASSWORD)
+}
+
+/// The account with a hash of the scheme in force; `None` when its password has changed since it was compared.
+async fn rehashed(cx: &mut Ctx, account: Account, password: &Secret) -> Result<Option<Account>> {
+    let hash = cx.hash(password).await?;
+    let rehashed = cx.transact(async |tx: &mut Tx| tx.accounts().rehash(&account, hash).await).await?;
+    if rehashed.is_some() {
+        return Ok(rehashed);
+    }
+    // Somebody who signed in with the same password at the same moment has done it, if it still is that password.
+    let current = cx.accounts().credential(&account.user_id).await?;
+    let stored = current.as_ref().and_then(|account| account.password.as_deref());
+    Ok(if cx.verify(stored, password).await? { current } else { None })
 }

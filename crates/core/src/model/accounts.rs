@@ -5,7 +5,7 @@ use crate::{
     error::{Code, Error},
     model,
     model::User,
-    store::{self, Reader, Tx},
+    store::{self, Filter, Reader, Tx},
     time::Time,
 };
 
@@ -36,6 +36,13 @@ model! {
         CREATED_AT created_at: Time = time("createdAt").default_now();
         /// When this record last changed.
         UPDATED_AT updated_at: Time = time("updatedAt");
+    }
+}
+
+impl Account {
+    /// This account, as long as its password is the one that was read.
+    pub(crate) fn unchanged(&self) -> Filter<Self> {
+        Self::ID.eq(&self.id).and(Self::PASSWORD.eq(self.password.clone()))
     }
 }
 
@@ -92,12 +99,11 @@ impl Accounts<&mut Tx> {
         self.database.create(&account).await
     }
 
-    /// Replaces the hash of a password, unless somebody changed it meanwhile; answers whether it did.
-    pub async fn rehash(&mut self, account: &Account, password: String) -> Result<bool> {
+    /// Replaces the hash of a password; `None` when somebody changed it meanwhile.
+    pub async fn rehash(&mut self, account: &Account, password: String) -> Result<Option<Account>> {
         let now = self.database.env().clock.now();
-        let same = Account::ID.eq(&account.id).and(Account::PASSWORD.eq(account.password.clone()));
         let replaced = Account::PASSWORD.set(password).and(Account::UPDATED_AT.set(now));
-        Ok(self.database.change(same, replaced).await?.is_some())
+        self.database.change(account.unchanged(), replaced).await
     }
 
     /// Takes a way to sign in from a user, but the last one only if `even_the_last`.

@@ -5,7 +5,7 @@ use crate::{
     context::Client,
     error::Code,
     model,
-    model::{User, new_id, users::unwritable},
+    model::{Account, User, new_id, users::unwritable},
     plugin::Event,
     store::{self, Patch, Reader, Store, Tx},
     time::Time,
@@ -77,9 +77,31 @@ impl<D: Reader> Sessions<D> {
 impl Sessions<&mut Tx> {
     /// Adds a session.
     pub async fn create(&mut self, user_id: &str, lifetime: Duration, client: Client) -> Result<Session> {
+        let session = self.database.create(&self.new_session(user_id, lifetime, client)).await?;
+        self.database.emit(SessionCreated { session: session.clone() });
+        Ok(session)
+    }
+
+    /// Adds a session for the password of `account`; `None` when that has changed since `account` was read. Whoever
+    /// changes it now waits, and then finds this session among those to be ended.
+    pub async fn create_by_password(
+        &mut self,
+        account: &Account,
+        lifetime: Duration,
+        client: Client,
+    ) -> Result<Option<Session>> {
+        let session = self.new_session(&account.user_id, lifetime, client);
+        let session = self.database.create_while(&session, account.unchanged()).await?;
+        if let Some(session) = &session {
+            self.database.emit(SessionCreated { session: session.clone() });
+        }
+        Ok(session)
+    }
+
+    fn new_session(&self, user_id: &str, lifetime: Duration, client: Client) -> Session {
         let env = self.database.env();
         let now = env.clock.now();
-        let session = Session {
+        Session {
             id: self.database.new_id(),
             expires_at: now + lifetime,
             token: new_id(env),
@@ -90,10 +112,7 @@ impl Sessions<&mut Tx> {
             user_id: user_id.to_owned(),
             extra: store::Record::default(),
             hidden: store::Record::default(),
-        };
-        let session = self.database.create(&session).await?;
-        self.database.emit(SessionCreated { session: session.clone() });
-        Ok(session)
+        }
     }
 
     /// Lets a session live on; `None` when it is gone meanwhile.

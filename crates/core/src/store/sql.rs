@@ -261,8 +261,29 @@ pub(crate) fn insert<'a>(
     table: &ResolvedTable,
     columns: impl IntoIterator<Item = (&'a str, Value)>,
 ) -> Statement {
-    let mut sql = insert_into(dialect, table, columns);
+    let mut sql = insert_values(dialect, table, columns);
     sql.text.push_str(" returning ");
+    sql.text.push_str(&table.columns);
+    sql.done()
+}
+
+/// Inserts a row only while one of `other` matches, which nobody else changes until the transaction ends. PostgreSQL
+/// waits for whoever is changing it and looks again; others may hold on to the row in the same way.
+pub(crate) fn insert_while<'a>(
+    dialect: Dialect,
+    table: &ResolvedTable,
+    columns: impl IntoIterator<Item = (&'a str, Value)>,
+    other: &ResolvedTable,
+    filter: Node,
+) -> Statement {
+    let mut sql = insert_into(dialect, table, columns, "select ");
+    sql.text.push_str(" where exists (select 1 from ");
+    sql.identifier(&other.relation);
+    sql.filter(other, filter, false);
+    if dialect == Dialect::Postgres {
+        sql.text.push_str(" for share");
+    }
+    sql.text.push_str(") returning ");
     sql.text.push_str(&table.columns);
     sql.done()
 }
@@ -280,7 +301,7 @@ pub(crate) fn tally<'a>(
 ) -> Statement {
     let names: Vec<&'a str> =
         columns.iter().map(|(name, _)| *name).filter(|name| *name != "id" && *name != unique).collect();
-    let mut sql = insert_into(dialect, table, columns);
+    let mut sql = insert_values(dialect, table, columns);
     sql.text.push_str(" on conflict (");
     sql.column(table, unique, false);
     sql.text.push_str(") do update set ");
@@ -310,10 +331,22 @@ pub(crate) fn tally<'a>(
     sql.done()
 }
 
+fn insert_values<'a>(
+    dialect: Dialect,
+    table: &ResolvedTable,
+    columns: impl IntoIterator<Item = (&'a str, Value)>,
+) -> Writer {
+    let mut sql = insert_into(dialect, table, columns, "values (");
+    sql.text.push(')');
+    sql
+}
+
+/// Up to the last value, with `verb` before the first.
 fn insert_into<'a>(
     dialect: Dialect,
     table: &ResolvedTable,
     columns: impl IntoIterator<Item = (&'a str, Value)>,
+    verb: &str,
 ) -> Writer {
     let mut sql = Writer::new(dialect, &["insert into \"", &table.relation, "\" ("]);
     let mut values = Vec::new();
@@ -324,14 +357,14 @@ fn insert_into<'a>(
         sql.column(table, column, false);
         values.push((column, value));
     }
-    sql.text.push_str(") values (");
+    sql.text.push_str(") ");
+    sql.text.push_str(verb);
     for (position, (column, value)) in values.into_iter().enumerate() {
         if position > 0 {
             sql.text.push_str(", ");
         }
         sql.assigned(table, column, value);
     }
-    sql.text.push(')');
     sql
 }
 
@@ -483,6 +516,21 @@ mod tests {
         ];
         assert_eq!(statement.text, expected.concat());
         assert_eq!(statement.values.len(), 6);
+    }
+
+    #[test]
+    fn a_row_is_inserted_only_while_another_one_is_there() {
+        let schema = schema();
+        let (session, user) = (schema.table("session").expect("core"), schema.table("user").expect("core"));
+        let text = |dialect| {
+            let columns = [("token", Value::from("t")), ("userId", Value::from("u"))];
+            insert_while(dialect, session, columns, user, User::ID.eq("u").node).text
+        };
+        let beginning = r#"insert into "session" ("token", "userId") select $1, $2"#;
+        let guard = r#" where exists (select 1 from "user" where "id" = $3 for share) returning "id", "#;
+        assert!(text(Dialect::Postgres).starts_with(&format!("{beginning}{guard}")));
+        let sqlite = format!("{beginning}{guard}").replace('$', "?").replace(" for share", "");
+        assert!(text(Dialect::Sqlite).starts_with(&sqlite));
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! held across slow work, and cannot wait for the connection it holds itself.
 
 use super::{
-    Column, Filter, Model, Patch, Record, Result, Row, Select, Store, StoreError, counted, list_statement,
-    model, postgres,
+    Column, Filter, Model, Patch, Record, Result, Row, Select, Store, StoreError, Value, counted,
+    list_statement, model, postgres,
     resolved::ResolvedTable,
     schema::Kind,
     sql::{self, Statement},
@@ -75,14 +75,23 @@ impl Tx {
 
     /// A new row, once the `before_write` hooks of its table have seen it.
     pub async fn create<M: Model>(&mut self, row: &M) -> crate::Result<M> {
-        let table = self.table::<M>()?;
-        let record = self.whole(&table, row);
-        let mut write = Write { table: M::TABLE, kind: Writing::Create, record };
-        self.run_hooks(&mut write).await?;
-        let statement =
-            sql::insert(self.store.dialect(), &table, write.record.iter().map(|(k, v)| (k, v.clone())));
+        let (table, record) = self.hooked(row).await?;
+        let statement = sql::insert(self.store.dialect(), &table, columns(&record));
         let row = self.one(&table, statement).await?;
         row.ok_or_else(|| StoreError::Other("an insert returned no row".into()).into())
+    }
+
+    /// As [`Self::create`], but only while a row of `G` matches, which nobody else changes until this transaction
+    /// ends; `None` where there is none. One statement.
+    pub async fn create_while<M: Model, G: Model>(
+        &mut self,
+        row: &M,
+        guard: Filter<G>,
+    ) -> crate::Result<Option<M>> {
+        let (table, record) = self.hooked(row).await?;
+        let other = self.table::<G>()?;
+        let statement = sql::insert_while(self.store.dialect(), &table, columns(&record), &other, guard.node);
+        Ok(self.one(&table, statement).await?)
     }
 
     /// New values for the row that matches, once the `before_write` hooks of its table have seen them.
@@ -101,6 +110,15 @@ impl Tx {
         let mut record: Record = columns.collect();
         table.complete(&mut record, self.env().clock.now());
         record
+    }
+
+    /// A new row as the `before_write` hooks of its table want it.
+    async fn hooked<M: Model>(&mut self, row: &M) -> crate::Result<(Arc<ResolvedTable>, Record)> {
+        let table = self.table::<M>()?;
+        let record = self.whole(&table, row);
+        let mut write = Write { table: M::TABLE, kind: Writing::Create, record };
+        self.run_hooks(&mut write).await?;
+        Ok((table, write.record))
     }
 
     async fn run_hooks(&mut self, write: &mut Write) -> crate::Result<()> {
@@ -161,8 +179,7 @@ impl Tx {
     pub async fn insert<M: Model>(&mut self, row: &M) -> Result<M> {
         let table = self.table::<M>()?;
         let record = self.whole(&table, row);
-        let columns = record.iter().map(|(name, value)| (name, value.clone()));
-        let statement = sql::insert(self.store.dialect(), &table, columns);
+        let statement = sql::insert(self.store.dialect(), &table, columns(&record));
         self.one(&table, statement)
             .await?
             .ok_or_else(|| StoreError::Other("an insert returned no row".into()))
@@ -216,7 +233,7 @@ impl Tx {
     ) -> Result<Option<M>> {
         let table = self.table::<M>()?;
         let (dialect, record) = (self.store.dialect(), self.whole(&table, row));
-        let columns = record.iter().map(|(name, value)| (name, value.clone())).collect();
+        let columns = columns(&record).collect();
         let (unique, counter) = (unique.name(), counter.name());
         let statement = sql::tally(dialect, &table, columns, unique, counter, stale.node, guard.node);
         self.one(&table, statement).await
@@ -277,4 +294,8 @@ impl Tx {
         };
         changed.map_err(|error| self.store.schema.declared(error))
     }
+}
+
+fn columns(record: &Record) -> impl Iterator<Item = (&str, Value)> {
+    record.iter().map(|(name, value)| (name, value.clone()))
 }

@@ -81,6 +81,21 @@ async fn a_scheme_asked_for_by_name_replaces_an_old_hash_at_sign_in_and_only_the
     assert_eq!(stored(&app).await, replaced, "a hash of the right scheme stays");
 }
 
+/// One of them replaces the hash; the others have entered the same password, which is as right as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_signs_in_while_their_hash_is_replaced_is_signed_in() {
+    let app = upstreams_database(|config| config.password.hash = HashName::Bcrypt).await;
+    let signing_in = (0..8).map(|_| {
+        let browser = app.browser();
+        tokio::task::spawn(async move { browser.post("/sign-in/email", credentials()).await.status() })
+    });
+    let signing_in: Vec<_> = signing_in.collect();
+    for signing_in in signing_in {
+        assert_eq!(signing_in.await.expect("an answer"), 200);
+    }
+    assert!(stored(&app).await.starts_with("$2b$04$"));
+}
+
 #[tokio::test]
 async fn what_bcrypt_would_not_see_counts() {
     let app = TestApp::new().await;

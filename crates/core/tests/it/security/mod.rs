@@ -10,6 +10,7 @@ mod input;
 mod origins;
 mod others;
 mod paths;
+mod races;
 mod rate_limits;
 mod redirects;
 mod secrets;
