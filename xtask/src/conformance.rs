@@ -8,25 +8,26 @@ use std::{
 use crate::{
     npm,
     postgres::{self, Postgres, Purpose},
+    redis::{self, Redis},
     tools::{self, Outcome, cargo, root, run as run_command, target},
 };
 
 /// Brings everything the scenarios need and hands `arguments` to their runner.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    tools::provide(&[postgres::NEED, tools::FAKETIME])?;
+    tools::provide(&[postgres::NEED, redis::NEED, tools::FAKETIME])?;
     npm::install(&folder())?;
     let binary = release_binary()?;
-    let postgres = Postgres::start(Purpose::Tests)?;
-    scenarios(&binary, &postgres, arguments)
+    let (postgres, redis) = (Postgres::start(Purpose::Tests)?, Redis::start()?);
+    scenarios(&binary, &postgres, &redis, arguments)
 }
 
 /// Runs the scenarios with packages, binary and database in place.
-pub(crate) fn scenarios(binary: &Path, postgres: &Postgres, arguments: &[String]) -> Outcome {
+pub(crate) fn scenarios(binary: &Path, postgres: &Postgres, redis: &Redis, arguments: &[String]) -> Outcome {
     let mut command = npm::command(&folder(), ["test"]);
     if !arguments.is_empty() {
         command.arg("--").args(arguments);
     }
-    against(&mut command, binary, postgres)
+    against(command.env("TEST_REDIS", redis.url()), binary, postgres)
 }
 
 /// Hands databases from one server to the other and back.
@@ -35,8 +36,9 @@ pub(crate) fn data(binary: &Path, postgres: &Postgres) -> Outcome {
 }
 
 /// Lets both servers serve one database at the same time.
-pub(crate) fn alternate(binary: &Path, postgres: &Postgres) -> Outcome {
-    against(&mut npm::command(&folder(), ["run", "alternate"]), binary, postgres)
+pub(crate) fn alternate(binary: &Path, postgres: &Postgres, redis: &Redis) -> Outcome {
+    let mut command = npm::command(&folder(), ["run", "alternate"]);
+    against(command.env("TEST_REDIS", redis.url()), binary, postgres)
 }
 
 fn against(command: &mut Command, binary: &Path, postgres: &Postgres) -> Outcome {

@@ -11,6 +11,7 @@ mod conformance;
 mod instructions;
 mod npm;
 mod postgres;
+mod redis;
 mod steps;
 mod test;
 mod tidy;

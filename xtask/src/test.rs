@@ -3,6 +3,7 @@
 use crate::{
     check, conformance, instructions, npm,
     postgres::{self, Postgres, Purpose},
+    redis::{self, Redis},
     steps::Steps,
     tools::{self, Outcome, cargo, run as run_command},
 };
@@ -11,14 +12,16 @@ use crate::{
 pub(crate) fn run() -> Outcome {
     let mut steps = Steps::default();
     steps.run("tools", || {
-        tools::provide(&[postgres::NEED, tools::STRACE, tools::FAKETIME, instructions::VALGRIND])
+        tools::provide(&[postgres::NEED, redis::NEED, tools::STRACE, tools::FAKETIME, instructions::VALGRIND])
     });
-    check::add(&mut steps);
+    let redis = steps.run("Redis", Redis::start);
+    let redis = || redis.as_ref();
+    check::add(&mut steps, redis());
     let postgres = steps.run("PostgreSQL", || Postgres::start(Purpose::Tests));
     let postgres = || postgres.as_ref().ok_or_else(|| "PostgreSQL did not start".to_owned());
 
     steps.run("tests on PostgreSQL", || {
-        run_command(check::rust_tests().env("TEST_DATABASE", postgres()?.url("postgres")))
+        run_command(check::rust_tests(redis())?.env("TEST_DATABASE", postgres()?.url("postgres")))
     });
     steps.run("doc tests", || run_command(&mut cargo(["test", "--workspace", "--doc"])));
     let binary = steps.run("release binary", conformance::release_binary);
@@ -28,7 +31,7 @@ pub(crate) fn run() -> Outcome {
     let binary = || binary.as_ref().ok_or_else(|| "the release binary was not built".to_owned());
     steps.run("conformance", || {
         packages()?;
-        conformance::scenarios(binary()?, postgres()?, &[])
+        conformance::scenarios(binary()?, postgres()?, redis().ok_or("Redis did not start")?, &[])
     });
     steps.run("handing data over", || {
         packages()?;
@@ -36,7 +39,7 @@ pub(crate) fn run() -> Outcome {
     });
     steps.run("beside Better Auth", || {
         packages()?;
-        conformance::alternate(binary()?, postgres()?)
+        conformance::alternate(binary()?, postgres()?, redis().ok_or("Redis did not start")?)
     });
     steps.run("TypeScript types", || {
         packages()?;

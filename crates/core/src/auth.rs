@@ -25,6 +25,7 @@ use crate::{
     },
     model::{self, Account, RateLimit},
     plugin::{Manifest, Plugin, Setup},
+    secondary::{Secondary, SecondaryStorage},
     secret::Secret,
     store::{Migration, Model as _, Order, Rules, Schema, Select, Store},
 };
@@ -74,6 +75,7 @@ pub struct AuthBuilder {
     config: Config,
     manifest: Manifest,
     env: Env,
+    secondary: Option<Arc<dyn SecondaryStorage>>,
 }
 
 /// Everything that stands in the way of building the engine.
@@ -94,7 +96,8 @@ impl std::error::Error for BuildError {}
 impl Auth {
     /// Starts with the endpoints every installation has.
     pub fn builder(config: Config) -> AuthBuilder {
-        let builder = AuthBuilder { config, manifest: Manifest::default(), env: Env::system() };
+        let builder =
+            AuthBuilder { config, manifest: Manifest::default(), env: Env::system(), secondary: None };
         endpoints::install(model::install(builder))
     }
 
@@ -137,7 +140,13 @@ impl Auth {
 
     /// Whether requests can be served now.
     pub async fn is_ready(&self) -> bool {
-        self.engine.store.ping().await.is_ok()
+        let secondary = async {
+            match self.engine.store.secondary() {
+                Some(secondary) => secondary.ping().await,
+                None => true,
+            }
+        };
+        self.engine.store.ping().await.is_ok() && secondary.await
     }
 }
 
@@ -156,19 +165,33 @@ impl AuthBuilder {
         self
     }
 
+    /// Keeps sessions, verifications and counts of requests there.
+    #[must_use]
+    pub fn secondary_storage(mut self, storage: impl SecondaryStorage) -> Self {
+        self.secondary = Some(Arc::new(storage));
+        self
+    }
+
     pub(crate) fn config(&self) -> &Config {
         &self.config
     }
 
     /// Checks everything, brings the tables up to date and freezes what is registered.
     pub async fn build(self, store: Store) -> Result<Auth, BuildError> {
-        let Self { config, mut manifest, env } = self;
+        let Self { config, mut manifest, env, secondary } = self;
         let mut problems = std::mem::take(&mut manifest.problems);
+        let secondary = secondary.map(|storage| Secondary::new(storage, &config));
+        check_secondary(&config, secondary.is_some(), &mut problems);
         let addresses = ClientAddresses::new(&config.advanced, &mut problems);
         let cookies = AuthCookies::new(&config, &mut problems);
         let blocklist = Blocklist::load(&config.password, &mut problems);
-        let limits = limits(&config, &store);
-        if limits != Limits::InMemory {
+        let limits = limits(&config, &store, secondary.is_some());
+        if let Some(secondary) = &secondary {
+            for table in &mut manifest.tables {
+                table.is_elsewhere |= secondary.replaces(table.name);
+            }
+        }
+        if matches!(limits, Limits::InDatabase | Limits::Shared) {
             manifest.tables.push(RateLimit::table());
         }
         let layout = config.layout(&mut problems);
@@ -185,7 +208,12 @@ impl AuthBuilder {
                 "the secret looks as if somebody had made it up; `openssl rand -base64 32` makes a good one"
             );
         }
-        let rules = Rules { env: env.clone(), hooks: std::mem::take(&mut manifest.hooks.write) };
+        let rules = Rules {
+            env: env.clone(),
+            secondary,
+            store_identifier: resolved.config.verification.store_identifier.clone(),
+            hooks: std::mem::take(&mut manifest.hooks.write),
+        };
         let store = store.bind(Arc::new(schema), rules);
         prepare(&store, resolved.config.database.migrate).await?;
         let scheme = scheme(&resolved.config, &store).await?;
@@ -225,11 +253,31 @@ impl AuthBuilder {
 
 /// Behind a database that several processes share, each counting for itself would multiply every limit. The table is
 /// there wherever the option says so, as upstream has it.
-fn limits(config: &Config, store: &Store) -> Limits {
+fn limits(config: &Config, store: &Store, has_secondary: bool) -> Limits {
     match config.rate_limit.storage {
         Some(RateLimitStorage::Database) => Limits::InDatabase,
+        Some(RateLimitStorage::SecondaryStorage) => Limits::InSecondary,
+        None if has_secondary => Limits::InSecondary,
         None if store.is_shared() && counts_requests(config) => Limits::Shared,
         _ => Limits::InMemory,
+    }
+}
+
+fn check_secondary(config: &Config, is_there: bool, problems: &mut Vec<String>) {
+    if is_there {
+        return;
+    }
+    if config.rate_limit.storage == Some(RateLimitStorage::SecondaryStorage) {
+        problems.push(
+            "rate-limit.storage = \"secondary-storage\": there is none; set secondary-storage.url, or count in \"memory\" or \"database\""
+                .to_owned(),
+        );
+    }
+    if config.secondary_storage.url.is_some() {
+        problems.push(
+            "secondary-storage.url: whoever builds the engine opens it, with `RedisStorage::open`, and hands it over with `AuthBuilder::secondary_storage`"
+                .to_owned(),
+        );
     }
 }
 

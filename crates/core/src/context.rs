@@ -12,10 +12,12 @@ use crate::{
         cookies::{self, Cookie, Cookies},
         router::Parameters,
     },
-    model::{Account, Accounts, Session, Sessions, User, Users, Verifications},
+    model::{
+        Account, Accounts, Session, Sessions, User, Users, Verification, Verifications, sessions::Changed,
+    },
     plugin::Plugin,
     secret::Secret,
-    store::{Store, Tx},
+    store::{Patch, Store, Tx},
     time::Time,
 };
 use bytes::Bytes;
@@ -285,11 +287,66 @@ impl Ctx {
         };
         let effects = tx.commit().await?;
         self.forgiven.clear();
+        let told = match self.engine.store.secondary().filter(|_| !effects.told.is_empty()) {
+            Some(secondary) => secondary.tell(&self.engine.store, effects.told).await,
+            None => Ok(()),
+        };
         for event in effects.events.iter().filter(|event| self.engine.manifest.hooks.hears(event)) {
             self.engine.manifest.hooks.tell(self, event).await;
         }
         self.deliver(effects.mails);
-        Ok(value)
+        told.map(|()| value)
+    }
+
+    /// Changes a session, wherever it is kept; `None` when it is gone.
+    pub(crate) async fn update_session(
+        &mut self,
+        token: &str,
+        patch: Patch<Session>,
+    ) -> Result<Option<Session>> {
+        let changed = self.transact(async |tx: &mut Tx| tx.sessions().update(token, patch).await).await?;
+        match (changed, self.store().secondary()) {
+            (Changed::Columns(columns), Some(secondary)) => {
+                let table = self.store().resolved::<Session>()?;
+                secondary.change_session(table, token, &columns, self.now()).await
+            }
+            (Changed::Row(row), _) => Ok(row),
+            (Changed::Columns(_), None) => Ok(None),
+        }
+    }
+
+    /// Redeems what waits under an identifier, once, whoever races for it, and does `work` with it in one transaction:
+    /// if that fails it still waits, unless it is kept in the secondary storage alone. `None` when nothing waits, or no
+    /// longer.
+    pub async fn redeem<T>(
+        &mut self,
+        identifier: &str,
+        work: impl AsyncFnOnce(&mut Tx, Verification) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let secondary =
+            self.store().secondary().filter(|secondary| !secondary.has_verifications_in_database());
+        let taken = match secondary {
+            Some(secondary) => {
+                let taken = secondary.take_verification(self.store(), &self.store().kept(identifier)).await?;
+                let now = self.now();
+                match taken.filter(|verification| verification.expires_at > now) {
+                    Some(verification) => Some(verification),
+                    None => return Ok(None),
+                }
+            }
+            None => None,
+        };
+        self.transact(async |tx: &mut Tx| {
+            let taken = match taken {
+                Some(verification) => Some(verification),
+                None => tx.verifications().consume(identifier).await?,
+            };
+            match taken {
+                Some(verification) => work(tx, verification).await.map(Some),
+                None => Ok(None),
+            }
+        })
+        .await
     }
 
     /// The reply does not wait for a mail server, and its time says nothing of whether there was mail.

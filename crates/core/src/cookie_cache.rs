@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+    de::{IgnoredAny, MapAccess, Visitor},
     ser::SerializeMap as _,
 };
 use serde_json::value::RawValue;
@@ -27,7 +27,7 @@ use crate::{
     crypto::{claims, constant_time_eq, hmac_sha256, jwe::Keyring, jws::Hs256, jws::LONGEST_TOKEN},
     env::Env,
     model::{Session, User},
-    store::{self, Kind, Model, ResolvedTable, Row, Schema, Value},
+    store::{Model, ResolvedTable, Schema, Shown},
     time::Time,
 };
 
@@ -241,8 +241,8 @@ impl<'de> Visitor<'de> for ReadVisitor<'_> {
         let (mut ends, mut begins) = (None, None);
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             match &*key {
-                "session" => session = Some(map.next_value_seed(RowOf(&self.0.sessions))?),
-                "user" => user = Some(map.next_value_seed(RowOf(&self.0.users))?),
+                "session" => session = Some(map.next_value_seed(Shown(&self.0.sessions))?),
+                "user" => user = Some(map.next_value_seed(Shown(&self.0.users))?),
                 "updatedAt" => updated_at = Some(map.next_value()?),
                 "version" => version = Some(map.next_value()?),
                 "exp" => ends = Some(map.next_value()?),
@@ -253,8 +253,8 @@ impl<'de> Visitor<'de> for ReadVisitor<'_> {
         let read = || {
             updated_at?;
             Some(Read {
-                session: store::read(&self.0.sessions, session?).ok()?,
-                user: store::read(&self.0.users, user?).ok()?,
+                session: session?.record(&self.0.sessions)?,
+                user: user?.record(&self.0.users)?,
                 version,
                 ends,
                 begins,
@@ -264,60 +264,14 @@ impl<'de> Visitor<'de> for ReadVisitor<'_> {
     }
 }
 
-/// Reads an object as a row of a table; members that are no columns are left out, as is what no reply shows.
-struct RowOf<'a>(&'a ResolvedTable);
-
-impl<'de> DeserializeSeed<'de> for RowOf<'_> {
-    type Value = Row;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Row, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for RowOf<'_> {
-    type Value = Row;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "a record of \"{}\"", self.0.name)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
-        let mut row = vec![Value::Null; self.0.fields.len() + 1];
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            let position = if key == "id" {
-                Some((0, Kind::Text))
-            } else {
-                let mut fields = self.0.fields.iter().zip(1..);
-                let found = fields.find(|(field, _)| field.name == *key && !field.hidden);
-                found.map(|(field, position)| (position, field.kind))
-            };
-            match position.and_then(|(position, kind)| Some((row.get_mut(position)?, kind))) {
-                Some((slot, kind)) => *slot = value(&mut map, kind)?,
-                None => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(row)
-    }
-}
-
-fn value<'de, A: MapAccess<'de>>(map: &mut A, kind: Kind) -> Result<Value, A::Error> {
-    Ok(match kind {
-        Kind::Text => map.next_value::<Option<String>>()?.into(),
-        Kind::Integer | Kind::BigInteger => map.next_value::<Option<i64>>()?.into(),
-        Kind::Bool => map.next_value::<Option<bool>>()?.into(),
-        Kind::Time => map.next_value::<Option<Time>>()?.into(),
-        Kind::Json | Kind::TextList | Kind::NumberList => {
-            map.next_value::<Option<serde_json::Value>>()?.into()
-        }
-    })
-}
-
 /// A record with its members in the order in which upstream shows them when a cache has remembered it: those that its
 /// schema for the cache names, in that order, and then all others.
 pub(crate) trait Remembered: Model {
     /// Writes the members.
     fn serialize_remembered<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+
+    /// The record, which from here on is written so wherever it is written.
+    fn remembered(self) -> Self;
 }
 
 macro_rules! remembered {
@@ -330,6 +284,13 @@ macro_rules! remembered {
                     map.serialize_entry(name, value)?;
                 }
                 map.end()
+            }
+
+            fn remembered(mut self) -> Self {
+                let own = [$($wire),*].into_iter();
+                let members = own.chain(self.extra.iter().map(|(name, _)| name)).map(str::to_owned).collect();
+                self.extra.show(members);
+                self
             }
         }
     };

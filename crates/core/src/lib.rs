@@ -28,6 +28,7 @@ pub mod http;
 pub mod input;
 pub mod model;
 mod plugin;
+mod secondary;
 mod secret;
 pub mod store;
 mod time;
@@ -38,9 +39,10 @@ pub use self::{
         AccountLinking, AccountOptions, AdditionalField, Advanced, AdvancedDatabase, CacheStrategy, Config,
         CookieAttributes, CookieCacheOptions, CookieOptions, CrossSubDomainCookies, CustomRules,
         DatabaseOptions, EmailAndPassword, Environment, FieldReference, FieldType, GenerateId, HashName,
-        IpAddressOptions, Migrate, Names, OnApiError, OriginCheck, PasswordOptions, RateLimitOptions,
-        RateLimitStorage, RefreshBefore, RefreshCache, SessionOptions, TypeName, UserOptions,
-        VerificationOptions, VersionedSecret,
+        IdentifierForm, IdentifierForms, IpAddressOptions, Migrate, Names, OnApiError, OriginCheck,
+        PasswordOptions, RateLimitOptions, RateLimitStorage, RefreshBefore, RefreshCache,
+        SecondaryStorageOptions, SessionOptions, StoreIdentifier, TypeName, UserOptions, VerificationOptions,
+        VersionedSecret,
     },
     context::{Client, Ctx, Method, SignIn, SignedIn},
     endpoints::session::{FreshSession, SensitiveSession, Session},
@@ -50,10 +52,14 @@ pub use self::{
         AsyncFn2, AsyncFn3, AsyncFn4, AsyncFn5, Description, Endpoint, Event, Handler, Manifest, Plugin,
         Rate, Setup, With,
     },
+    secondary::SecondaryStorage,
     secret::Secret,
     store::Store,
     time::Time,
 };
+
+#[cfg(feature = "redis")]
+pub use self::secondary::RedisStorage;
 
 /// What a plugin's file needs.
 pub mod prelude {

@@ -9,7 +9,9 @@ use crate::{
 };
 use bytes::Bytes;
 use http::Request;
-use narthex::{Auth, AuthBuilder, BoxFuture, BuildError, Clock as _, Config, Ctx, Env, Plugin, Store};
+use narthex::{
+    Auth, AuthBuilder, BoxFuture, BuildError, Clock as _, Config, Ctx, Env, Plugin, RedisStorage, Store,
+};
 use serde_json::Value;
 use std::{
     fmt,
@@ -41,6 +43,7 @@ pub struct Builder {
     clock: FixedClock,
     timer: Option<InstantTimer>,
     database: Option<Arc<Database>>,
+    secondary: Option<RedisStorage>,
     seed: u64,
 }
 
@@ -80,6 +83,7 @@ impl Default for Builder {
             clock: FixedClock::default(),
             timer: None,
             database: None,
+            secondary: None,
             seed: 1,
         }
     }
@@ -107,6 +111,12 @@ impl Builder {
     /// Uses the database of another app, or one that the test has prepared.
     pub fn database(mut self, database: &Arc<Database>) -> Self {
         self.database = Some(Arc::clone(database));
+        self
+    }
+
+    /// Keeps sessions and verifications there.
+    pub fn secondary(mut self, storage: RedisStorage) -> Self {
+        self.secondary = Some(storage);
         self
     }
 
@@ -141,6 +151,10 @@ impl Builder {
         let origin = url::Url::parse(&self.config.base_url).map(|url| url.origin().ascii_serialization());
         let builder = Auth::builder(self.config).env(env).plugin(Probe(jobs.clone()));
         let builder = self.plugins.into_iter().fold(builder, |builder, add| add(builder));
+        let builder = match self.secondary {
+            Some(storage) => builder.secondary_storage(storage),
+            None => builder,
+        };
         let store = Store::open(database.url()).await.expect("the database opens");
         let auth = builder.build(store).await?;
         Ok(TestApp {

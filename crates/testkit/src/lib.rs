@@ -14,6 +14,7 @@ mod database;
 mod exchange;
 mod probe;
 mod redact;
+mod redis;
 mod remembered;
 pub mod replay;
 mod world;
@@ -24,5 +25,6 @@ pub use self::{
     database::{Database, Dialect, Held},
     exchange::Exchange,
     redact::Redactor,
+    redis::Redis,
     world::{FixedClock, Inbox, InstantTimer, Letter, ScriptedFetch, SeededEntropy},
 };

@@ -48,7 +48,9 @@ pub(crate) fn in_cookies(headers: &[(String, String)], secret: &str) -> Vec<Stri
             Some((whole, index)) => (format!("{whole} in pieces"), index),
             None => (name.to_owned(), 0),
         };
-        match groups.iter_mut().find(|(other, _)| *other == group) {
+        // One that is whole and set twice is two.
+        let same = groups.iter_mut().find(|(other, _)| piece.is_some() && *other == group);
+        match same {
             Some((_, pieces)) => pieces.push((index, value)),
             None => groups.push((group, vec![(index, value)])),
         }

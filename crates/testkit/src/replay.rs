@@ -357,7 +357,7 @@ impl Player {
     /// Tables that are not listed have not changed.
     async fn compare_rows(&mut self, number: usize, expected: Option<Tables>) {
         let Some(expected) = expected else { return };
-        let tables = self.app.store().schema().tables().iter();
+        let tables = self.app.store().schema().tables();
         let tables = tables.filter(|table| !OWN_TABLES.contains(&table.name));
         let tables: Vec<_> = tables.map(std::sync::Arc::clone).collect();
         for table in tables {

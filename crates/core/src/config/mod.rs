@@ -12,9 +12,11 @@ mod ip_address;
 mod on_api_error;
 mod password;
 mod rate_limit;
+mod secondary_storage;
 mod secrets;
 mod session;
 mod tables;
+mod verification;
 
 pub(crate) use self::secrets::looks_weak;
 pub(crate) use self::session::MaxLifetime;
@@ -29,12 +31,11 @@ pub use self::{
     on_api_error::OnApiError,
     password::{HashName, PasswordOptions},
     rate_limit::{CustomRules, RateLimitOptions, RateLimitStorage},
+    secondary_storage::SecondaryStorageOptions,
     secrets::VersionedSecret,
     session::SessionOptions,
-    tables::{
-        AdditionalField, FieldReference, FieldType, GenerateId, Names, TypeName, UserOptions,
-        VerificationOptions,
-    },
+    tables::{AdditionalField, FieldReference, FieldType, GenerateId, Names, TypeName, UserOptions},
+    verification::{IdentifierForm, IdentifierForms, StoreIdentifier, VerificationOptions},
 };
 
 use crate::{crypto::at_rest::Secrets, http::TrustedOrigins, secret::Secret};
@@ -75,6 +76,8 @@ pub struct Config {
     pub database: DatabaseOptions,
     /// How often a client may ask.
     pub rate_limit: RateLimitOptions,
+    /// Where sessions are kept besides the database, or instead of it.
+    pub secondary_storage: SecondaryStorageOptions,
     /// Paths below the base path that are answered as if nothing were there.
     pub disabled_paths: Vec<String>,
     /// What becomes of errors that end in a browser.
@@ -111,6 +114,7 @@ impl Default for Config {
             advanced: Advanced::default(),
             database: DatabaseOptions::default(),
             rate_limit: RateLimitOptions::default(),
+            secondary_storage: SecondaryStorageOptions::default(),
             disabled_paths: Vec::new(),
             on_api_error: OnApiError::default(),
             environment: Environment::default(),

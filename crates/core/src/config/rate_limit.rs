@@ -15,7 +15,8 @@ pub struct RateLimitOptions {
     pub window: u32,
     /// Requests that a client may make to one endpoint within the window.
     pub max: u32,
-    /// Where requests are counted; `database` on PostgreSQL, where several processes may serve, else `memory`.
+    /// Where requests are counted. `secondary-storage` where there is one when absent, else `database` on PostgreSQL,
+    /// where several processes may serve, else `memory`.
     pub storage: Option<RateLimitStorage>,
     /// Other limits for some paths, the first that matches: `{ window, max }`, or `false` for none.
     pub custom_rules: CustomRules,
@@ -65,12 +66,6 @@ impl RateLimitOptions {
                     "rate-limit.custom-rules.{path:?}: must be a path below the base path, such as \"/sign-in/*\""
                 ));
             }
-        }
-        if self.storage == Some(RateLimitStorage::SecondaryStorage) {
-            problems.push(
-                "rate-limit.storage = \"secondary-storage\": needs a secondary storage; \"memory\" and \"database\" need none"
-                    .to_owned(),
-            );
         }
     }
 }

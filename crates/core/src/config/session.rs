@@ -19,6 +19,10 @@ pub struct SessionOptions {
     pub disable_session_refresh: bool,
     /// Asking for the session never writes; posting renews it.
     pub defer_session_refresh: bool,
+    /// Keep sessions in the database too, where there is a secondary storage.
+    pub store_session_in_database: bool,
+    /// Leave sessions that have ended in the database, where they are kept there too.
+    pub preserve_session_in_database: bool,
     /// A second cookie that remembers session and user.
     pub cookie_cache: CookieCacheOptions,
     /// The table's name in the database.
@@ -38,6 +42,8 @@ impl Default for SessionOptions {
             max_lifetime: None,
             disable_session_refresh: false,
             defer_session_refresh: false,
+            store_session_in_database: false,
+            preserve_session_in_database: false,
             cookie_cache: CookieCacheOptions::default(),
             model_name: None,
             fields: Names::default(),

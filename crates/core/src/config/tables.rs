@@ -21,18 +21,6 @@ pub struct UserOptions {
     pub additional_fields: Names<AdditionalField>,
 }
 
-/// `[verification]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct VerificationOptions {
-    /// The table's name in the database.
-    pub model_name: Option<String>,
-    /// Columns by the name of the field that is kept in them.
-    pub fields: Names<String>,
-    /// Fields beyond upstream's.
-    pub additional_fields: Names<AdditionalField>,
-}
-
 /// Who makes the ids of new rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GenerateId {

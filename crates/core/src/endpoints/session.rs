@@ -60,10 +60,11 @@ pub(crate) enum Shown<M> {
     Remembered(M),
 }
 
-impl<M> Shown<M> {
+impl<M: Remembered> Shown<M> {
     fn into_inner(self) -> M {
         match self {
-            Self::Stored(record) | Self::Remembered(record) => record,
+            Self::Stored(record) => record,
+            Self::Remembered(record) => record.remembered(),
         }
     }
 }
@@ -172,7 +173,7 @@ async fn stored(
         return Ok(Some(Current::stored(signed_in, (!may_write).then_some(is_due))));
     }
     let lifetime = limit.cut(engine.resolved.expires_in, signed_in.session.created_at, now);
-    let renewed = cx.transact(async |tx: &mut Tx| tx.sessions().renew(token, lifetime).await).await?;
+    let renewed = cx.update_session(token, model::Session::EXPIRES_AT.set(now + lifetime)).await?;
     let Some(mut session) = renewed else {
         // Signed out elsewhere since we looked.
         cx.forget_session();

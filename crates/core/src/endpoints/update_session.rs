@@ -40,8 +40,7 @@ impl UpdateSession {
             return Err(nothing_to_update());
         }
         let patch = Patch::of(others);
-        let updated =
-            cx.transact(async |tx: &mut Tx| tx.sessions().update(&session.token, patch).await).await?;
+        let updated = cx.update_session(&session.token, patch).await?;
         let Some(mut session) = updated else {
             // Signed out elsewhere since we looked.
             cx.forget_session();

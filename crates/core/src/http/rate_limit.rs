@@ -25,6 +25,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use std::{
     net::IpAddr,
+    num::NonZeroU32,
     sync::{
         Once,
         atomic::{AtomicI64, Ordering},
@@ -60,6 +61,8 @@ pub(crate) enum Limits {
     InMemory,
     /// In the database, because the operator says so.
     InDatabase,
+    /// In the secondary storage.
+    InSecondary,
     /// In the database, because several processes may share it; each counts what only the default rule is for.
     Shared,
 }
@@ -91,6 +94,7 @@ enum Paths {
 enum Counting {
     Memory(Counters),
     Database(Box<Shared>),
+    Secondary,
 }
 
 /// Counts in the database, and what this process need not ask it.
@@ -166,16 +170,18 @@ impl RateLimiter {
         let rules = rules(options, plugins);
         let first = |path: &String| rules.iter().position(|rule| rule.paths.matches(path));
         let by_path = paths.iter().map(|path| if path.contains("/:") { None } else { first(path) }).collect();
-        let counting = if limits == Limits::InMemory {
-            Counting::Memory(Counters::default())
-        } else {
-            let windows = rules.iter().filter_map(|rule| rule.rate).map(|rate| millis(rate.window));
-            Counting::Database(Box::new(Shared {
-                refused: Counters::default(),
-                local: (limits == Limits::Shared).then(Counters::default),
-                longest: windows.max().unwrap_or_default(),
-                tidied_next: AtomicI64::new(i64::MIN),
-            }))
+        let counting = match limits {
+            Limits::InMemory => Counting::Memory(Counters::default()),
+            Limits::InSecondary => Counting::Secondary,
+            Limits::InDatabase | Limits::Shared => {
+                let windows = rules.iter().filter_map(|rule| rule.rate).map(|rate| millis(rate.window));
+                Counting::Database(Box::new(Shared {
+                    refused: Counters::default(),
+                    local: (limits == Limits::Shared).then(Counters::default),
+                    longest: windows.max().unwrap_or_default(),
+                    tidied_next: AtomicI64::new(i64::MIN),
+                }))
+            }
         };
         Self { by_path, paths: paths.to_vec(), rules, counting, warned: Once::new() }
     }
@@ -207,6 +213,7 @@ impl RateLimiter {
                     None => shared.count(store, env, &limit, client, key, now).await?,
                 },
             },
+            Counting::Secondary => count_elsewhere(store, &limit, client).await?,
         };
         Ok(outcome.err().map(too_many))
     }
@@ -297,6 +304,22 @@ impl Shared {
             }
         });
     }
+}
+
+/// Upstream: a window that begins with its first request and has an end, whatever comes meanwhile; what is too many
+/// is told to wait for all of it (kept).
+async fn count_elsewhere(
+    store: &Store,
+    limit: &Limit<'_>,
+    client: Option<IpAddr>,
+) -> Result<Result<(), i64>> {
+    let Rate { max, window } = limit.rate;
+    // A window of no seconds is refused at start, and so is a storage that is not there.
+    let (Some(secondary), Some(seconds)) = (store.secondary(), NonZeroU32::new(window)) else {
+        return Ok(Ok(()));
+    };
+    let count = secondary.count(&limit.name(client), seconds).await?;
+    Ok(if count <= u64::from(max) { Ok(()) } else { Err(millis(window)) })
 }
 
 fn millis(seconds: u32) -> i64 {

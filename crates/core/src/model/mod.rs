@@ -7,7 +7,7 @@ mod accounts;
 pub(crate) mod fields;
 mod guesses;
 mod rate_limits;
-mod sessions;
+pub(crate) mod sessions;
 pub(crate) mod users;
 mod verifications;
 

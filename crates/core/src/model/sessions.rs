@@ -3,13 +3,15 @@
 use crate::{
     Result,
     context::Client,
-    error::Code,
+    error::{Code, Error},
     model,
     model::{Account, User, new_id, users::unwritable},
     plugin::Event,
-    store::{self, Patch, Reader, Store, Tx},
+    secondary::{Found, Secondary, Told},
+    store::{self, Filter, Patch, Record, Store, Tx, from_map, json, to_map},
     time::Time,
 };
+use serde_json::{Map, Value as Json};
 use std::time::Duration;
 
 model! {
@@ -55,31 +57,43 @@ impl<D> Sessions<D> {
 }
 
 impl Sessions<&Store> {
-    /// The session with this token, expired or not, and its user: one statement.
+    /// The session with this token, expired or not, and its user: one statement, or none where sessions are kept
+    /// elsewhere.
     pub async fn by_token(&self, token: &str) -> Result<Option<(Session, User)>> {
+        if let Some(secondary) = self.database.secondary() {
+            match secondary.session(self.database, token).await? {
+                Found::Session(found) => return Ok(Some(*found)),
+                Found::Nothing if secondary.falls_back() => {}
+                Found::Nothing | Found::Refused => return Ok(None),
+            }
+        }
         Ok(self.database.find_with_parent(Session::TOKEN.eq(token), Session::USER_ID).await?)
-    }
-}
-
-impl<D: Reader> Sessions<D> {
-    /// The sessions of a user.
-    pub async fn of(&mut self, user_id: &str) -> Result<Vec<Session>> {
-        Ok(self.database.list(Session::USER_ID.eq(user_id).into()).await?)
     }
 
     /// The sessions of a user that have not ended by `now`.
-    pub async fn active(&mut self, user_id: &str, now: Time) -> Result<Vec<Session>> {
-        let active = Session::USER_ID.eq(user_id).and(Session::EXPIRES_AT.gt(now));
-        Ok(self.database.list(active.into()).await?)
+    pub async fn active(&self, user_id: &str, now: Time) -> Result<Vec<Session>> {
+        match self.database.secondary().filter(|secondary| !secondary.falls_back()) {
+            Some(secondary) => secondary.sessions_of(self.database, user_id).await,
+            None => Ok(self.database.list(of_by(user_id, now)).await?),
+        }
     }
 }
+
+/// Those of a user that have not ended by `now`.
+fn of_by(user_id: &str, now: Time) -> Filter<Session> {
+    Session::USER_ID.eq(user_id).and(Session::EXPIRES_AT.gt(now))
+}
+
+/// Upstream's order of a session's members where no database has made a row of it.
+const COMPOSED: [&str; 8] =
+    ["id", "ipAddress", "userAgent", "expiresAt", "userId", "token", "createdAt", "updatedAt"];
 
 impl Sessions<&mut Tx> {
     /// Adds a session.
     pub async fn create(&mut self, user_id: &str, lifetime: Duration, client: Client) -> Result<Session> {
-        let session = self.database.create(&self.new_session(user_id, lifetime, client)).await?;
-        self.database.emit(SessionCreated { session: session.clone() });
-        Ok(session)
+        let session = self.new_session(user_id, lifetime, client);
+        let made = self.make(session, None).await?;
+        made.ok_or_else(|| Error::internal("a session that depends on nothing was not made"))
     }
 
     /// Adds a session for the password of `account`; `None` when that has changed since `account` was read. Whoever
@@ -91,11 +105,7 @@ impl Sessions<&mut Tx> {
         client: Client,
     ) -> Result<Option<Session>> {
         let session = self.new_session(&account.user_id, lifetime, client);
-        let session = self.database.create_while(&session, account.unchanged()).await?;
-        if let Some(session) = &session {
-            self.database.emit(SessionCreated { session: session.clone() });
-        }
-        Ok(session)
+        self.make(session, Some(account)).await
     }
 
     fn new_session(&self, user_id: &str, lifetime: Duration, client: Client) -> Session {
@@ -115,36 +125,103 @@ impl Sessions<&mut Tx> {
         }
     }
 
-    /// Lets a session live on; `None` when it is gone meanwhile.
-    pub async fn renew(&mut self, token: &str, lifetime: Duration) -> Result<Option<Session>> {
-        let now = self.database.env().clock.now();
-        let renewed = Session::EXPIRES_AT.set(now + lifetime).and(Session::UPDATED_AT.set(now));
-        self.database.change(Session::TOKEN.eq(token), renewed).await
+    /// Writes a new session, while `account` is what it was when it was read.
+    async fn make(&mut self, session: Session, account: Option<&Account>) -> Result<Option<Session>> {
+        let (session, kept) = match self.database.secondary() {
+            Some(secondary) if !secondary.has_sessions_in_database() => {
+                if let Some(account) = account
+                    && self.database.lock(account.unchanged()).await?.is_none()
+                {
+                    return Ok(None);
+                }
+                let (session, kept) = self.compose(session).await?;
+                (session, Some(kept))
+            }
+            _ => {
+                let row = match account {
+                    None => Some(self.database.create(&session).await?),
+                    Some(account) => self.database.create_while(&session, account.unchanged()).await?,
+                };
+                let Some(session) = row else { return Ok(None) };
+                let kept = match self.database.secondary() {
+                    None => None,
+                    Some(_) => Some(to_map(self.database.store().resolved::<Session>()?, &session)),
+                };
+                (session, kept)
+            }
+        };
+        if let Some(kept) = kept {
+            self.database.tell(Told::SessionMade {
+                session: kept,
+                token: session.token.clone(),
+                user_id: session.user_id.clone(),
+                expires_at: session.expires_at,
+            });
+        }
+        self.database.emit(SessionCreated { session: session.clone() });
+        Ok(Some(session))
     }
 
-    /// Changes a session; `None` when it is gone.
-    pub async fn update(&mut self, token: &str, patch: Patch<Session>) -> Result<Option<Session>> {
+    /// A session that no database makes a row of, and what is kept of it.
+    async fn compose(&mut self, mut session: Session) -> Result<(Session, Map<String, Json>)> {
+        if session.id.is_empty() {
+            session.id = new_id(self.database.env());
+        }
+        let mut columns = self.database.compose(&session).await?;
+        let table = self.database.store().resolved::<Session>()?;
+        let mut kept = Map::new();
+        let additional = table.additional().map(|field| &*field.name);
+        for name in COMPOSED.into_iter().chain(additional) {
+            if let Some(value) = columns.remove(name) {
+                kept.insert(name.to_owned(), json(&value));
+            }
+        }
+        kept.extend(columns.into_iter().map(|(name, value)| (name, json(&value))));
+        let session =
+            from_map(table, &kept).ok_or_else(|| Error::internal("a hook made no session of it"))?;
+        Ok((session, kept))
+    }
+
+    /// Changes a session, as far as the database has it; [`Ctx::update_session`](crate::Ctx::update_session) does the
+    /// rest.
+    pub(crate) async fn update(&mut self, token: &str, patch: Patch<Session>) -> Result<Changed> {
         let now = self.database.env().clock.now();
-        let changed =
-            self.database.change(Session::TOKEN.eq(token), patch.and(Session::UPDATED_AT.set(now))).await;
-        changed.map_err(|error| unwritable(error, Code::FAILED_TO_UPDATE_SESSION))
+        let columns = self.database.revise(patch.and(Session::UPDATED_AT.set(now))).await?;
+        let is_kept_elsewhere = match self.database.secondary() {
+            None => false,
+            Some(secondary) if secondary.has_sessions_in_database() => true,
+            Some(_) => return Ok(Changed::Columns(columns)),
+        };
+        let row = self.database.amend(Session::TOKEN.eq(token), &columns).await;
+        let row = row.map_err(|error| unwritable(error, Code::FAILED_TO_UPDATE_SESSION))?;
+        if is_kept_elsewhere {
+            self.database.tell(Told::SessionChanged { token: token.to_owned(), columns });
+        }
+        Ok(Changed::Row(row))
     }
 
     /// Ends a session.
     pub async fn delete(&mut self, token: &str) -> Result<()> {
-        self.database.delete(Session::TOKEN.eq(token)).await?;
+        self.end(Session::TOKEN.eq(token)).await?;
+        self.tell(|| Told::SessionEnded { token: token.to_owned(), of: None });
         Ok(())
     }
 
-    /// Ends a session, if it is this user's.
+    /// Ends a session, if it is this user's. Where only what is in the secondary storage is a session, a row whose
+    /// session is not there is left alone.
     pub async fn revoke(&mut self, user_id: &str, token: &str) -> Result<()> {
-        self.database.delete(Session::TOKEN.eq(token).and(Session::USER_ID.eq(user_id))).await?;
+        if !self.database.secondary().is_some_and(Secondary::preserves_sessions) {
+            self.end(Session::TOKEN.eq(token).and(Session::USER_ID.eq(user_id))).await?;
+        }
+        self.tell(|| Told::SessionEnded { token: token.to_owned(), of: Some(user_id.to_owned()) });
         Ok(())
     }
 
     /// Ends every session of a user.
     pub async fn revoke_all(&mut self, user_id: &str) -> Result<()> {
-        self.database.delete(Session::USER_ID.eq(user_id)).await?;
+        self.end(Session::USER_ID.eq(user_id)).await?;
+        let before = self.database.env().clock.now();
+        self.tell(|| Told::AllEnded { user_id: user_id.to_owned(), before });
         Ok(())
     }
 
@@ -152,8 +229,43 @@ impl Sessions<&mut Tx> {
     /// upstream leaves it.
     pub async fn revoke_others(&mut self, user_id: &str, token: &str) -> Result<()> {
         let now = self.database.env().clock.now();
-        let others = Session::USER_ID.eq(user_id).and(Session::TOKEN.ne(token));
-        self.database.delete(others.and(Session::EXPIRES_AT.gt(now))).await?;
+        self.end(of_by(user_id, now).and(Session::TOKEN.ne(token))).await?;
+        self.tell(|| Told::OthersEnded { user_id: user_id.to_owned(), token: token.to_owned() });
         Ok(())
     }
+
+    /// Ends sessions as far as the database has them.
+    async fn end(&mut self, sessions: Filter<Session>) -> Result<()> {
+        match self.database.secondary() {
+            Some(secondary) if !secondary.has_sessions_in_database() => {}
+            Some(secondary) if secondary.preserves_sessions() => {
+                let now = self.database.env().clock.now();
+                let alive = sessions.and(Session::EXPIRES_AT.gt(now));
+                self.database.update(alive, ended(now)).await?;
+            }
+            _ => {
+                self.database.delete(sessions).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, told: impl FnOnce() -> Told) {
+        if self.database.secondary().is_some() {
+            self.database.tell(told());
+        }
+    }
+}
+
+/// A row whose session has ended.
+pub(crate) fn ended(now: Time) -> Patch<Session> {
+    Session::EXPIRES_AT.set(now).and(Session::UPDATED_AT.set(now))
+}
+
+/// What became of a session that is to be changed.
+pub(crate) enum Changed {
+    /// What the database has made of it; nothing when it is gone.
+    Row(Option<Session>),
+    /// It is kept elsewhere, and these are its new columns.
+    Columns(Record),
 }

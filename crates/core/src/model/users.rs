@@ -6,6 +6,7 @@ use crate::{
     model,
     model::new_id,
     plugin::Event,
+    secondary::Told,
     store::{self, Order, Patch, Reader, Select, Store, StoreError, Tx},
     time::Time,
 };
@@ -129,7 +130,11 @@ impl Users<&mut Tx> {
     pub async fn update(&mut self, id: &str, patch: Patch<User>) -> Result<Option<User>> {
         let now = self.database.env().clock.now();
         let changed = self.database.change(User::ID.eq(id), patch.and(User::UPDATED_AT.set(now))).await;
-        changed.map_err(|error| unwritable(error, Code::FAILED_TO_UPDATE_USER))
+        let changed = changed.map_err(|error| unwritable(error, Code::FAILED_TO_UPDATE_USER))?;
+        if let Some(user) = changed.as_ref().filter(|_| self.database.secondary().is_some()) {
+            self.database.tell(Told::UserChanged(user.clone()));
+        }
+        Ok(changed)
     }
 }
 

@@ -2,9 +2,11 @@
 
 use crate::{
     Result, model,
-    store::{self, Order, Reader, Select, Tx},
+    secondary::{Secondary, Told},
+    store::{self, Order, Select, Store, Tx, json, to_map},
     time::Time,
 };
+use serde_json::{Map, Value as Json};
 use std::time::Duration;
 
 model! {
@@ -28,26 +30,45 @@ pub struct Verifications<D> {
     database: D,
 }
 
-impl<D: Reader> Verifications<D> {
+impl<D> Verifications<D> {
     pub(crate) fn new(database: D) -> Self {
         Self { database }
     }
+}
 
+impl Verifications<&Store> {
     /// The newest of this identifier, expired or not.
-    pub async fn by_identifier(&mut self, identifier: &str) -> Result<Option<Verification>> {
-        let newest = Select::matching(Verification::IDENTIFIER.eq(identifier));
-        let newest = newest.order_by(Verification::CREATED_AT, Order::Descending).limit(1);
-        Ok(self.database.list(newest).await?.into_iter().next())
+    pub async fn by_identifier(&self, identifier: &str) -> Result<Option<Verification>> {
+        let identifiers = self.database.kept(identifier);
+        if let Some(secondary) = self.database.secondary() {
+            let there = secondary.verification(self.database, &identifiers).await?;
+            if there.is_some() || !secondary.has_verifications_in_database() {
+                return Ok(there);
+            }
+        }
+        for identifier in &identifiers {
+            let newest = self.database.list(newest(identifier)).await?.into_iter().next();
+            if newest.is_some() {
+                return Ok(newest);
+            }
+        }
+        Ok(None)
     }
+}
+
+fn newest(identifier: &str) -> Select<Verification> {
+    let newest = Select::matching(Verification::IDENTIFIER.eq(identifier));
+    newest.order_by(Verification::CREATED_AT, Order::Descending).limit(1)
 }
 
 impl Verifications<&mut Tx> {
     /// Issues a value under an identifier.
     pub async fn issue(&mut self, identifier: &str, value: &str, lifetime: Duration) -> Result<Verification> {
         let now = self.database.env().clock.now();
+        let kept = self.database.store().kept(identifier).into_iter().next();
         let verification = Verification {
             id: self.database.new_id(),
-            identifier: identifier.to_owned(),
+            identifier: kept.unwrap_or_else(|| identifier.to_owned()),
             value: value.to_owned(),
             expires_at: now + lifetime,
             created_at: now,
@@ -55,16 +76,48 @@ impl Verifications<&mut Tx> {
             extra: store::Record::default(),
             hidden: store::Record::default(),
         };
-        self.database.create(&verification).await
+        let is_in_database = self.database.secondary().is_none_or(Secondary::has_verifications_in_database);
+        if is_in_database {
+            let verification = self.database.create(&verification).await?;
+            if self.database.secondary().is_some() {
+                let value = to_map(self.database.store().resolved::<Verification>()?, &verification);
+                self.tell_issued(&verification, value);
+            }
+            return Ok(verification);
+        }
+        let columns = self.database.compose(&verification).await?;
+        // Upstream: no `id` where no database has made a row of it.
+        let columns = columns.into_iter().filter(|(name, _)| name != "id");
+        let value = columns.map(|(name, value)| (name, json(&value))).collect();
+        self.tell_issued(&verification, value);
+        Ok(verification)
     }
 
-    /// Redeems the value under an identifier: once, whoever races for it. Older ones go with it, an expired one is
-    /// gone and worth nothing.
-    pub async fn consume(&mut self, identifier: &str) -> Result<Option<Verification>> {
+    fn tell_issued(&mut self, verification: &Verification, value: Map<String, Json>) {
+        let (identifier, expires_at) = (verification.identifier.clone(), verification.expires_at);
+        self.database.tell(Told::Issued { identifier, value, expires_at });
+    }
+
+    /// Redeems the value under an identifier, as far as the database has it: once, whoever races for it. Older ones go
+    /// with it, an expired one is gone and worth nothing. [`Ctx::redeem`](crate::Ctx::redeem) also knows those that
+    /// are kept elsewhere.
+    pub(crate) async fn consume(&mut self, identifier: &str) -> Result<Option<Verification>> {
         let now = self.database.env().clock.now();
-        let Some(newest) = self.by_identifier(identifier).await? else { return Ok(None) };
-        let taken = self.database.take(Verification::ID.eq(&newest.id)).await?;
-        self.database.delete(Verification::IDENTIFIER.eq(identifier)).await?;
-        Ok(taken.filter(|verification| verification.expires_at > now))
+        let identifiers = self.database.store().kept(identifier);
+        let mut redeemed = None;
+        for identifier in &identifiers {
+            let Some(newest) = self.database.list(newest(identifier)).await?.into_iter().next() else {
+                continue;
+            };
+            redeemed = self.database.take(Verification::ID.eq(&newest.id)).await?;
+            self.database.delete(Verification::IDENTIFIER.eq(identifier)).await?;
+            if redeemed.is_some() {
+                break;
+            }
+        }
+        if redeemed.is_some() && self.database.secondary().is_some() {
+            self.database.tell(Told::Redeemed { identifiers });
+        }
+        Ok(redeemed.filter(|verification: &Verification| verification.expires_at > now))
     }
 }

@@ -93,8 +93,8 @@ fn constraints(text: &mut String, field: &Field) {
 
 fn references(text: &mut String, schema: &Schema, field: &Field) {
     let Some(reference) = &field.references else { return };
-    // Every reference has been resolved.
-    let Some(target) = schema.table(&reference.table) else { return };
+    // Every reference has been resolved. What is not in the database cannot be pointed at there.
+    let Some(target) = schema.table(&reference.table).filter(|target| !target.is_elsewhere()) else { return };
     text.extend([
         " references \"",
         &target.relation,

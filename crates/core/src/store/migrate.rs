@@ -68,7 +68,7 @@ fn sqlite_locked(connection: &mut rusqlite::Connection, schema: &Schema, apply: 
                 existing.indexed.insert((row.get(0)?, column));
             }
         }
-        for table in schema.tables().iter().filter(|table| existing.columns.contains_key(&table.relation)) {
+        for table in schema.tables().filter(|table| existing.columns.contains_key(&table.relation)) {
             let any = format!("select exists (select 1 from \"{}\")", table.relation);
             if transaction.query_row(&any, [], |row| row.get::<_, bool>(0))? {
                 existing.filled.insert(table.relation.clone());
@@ -106,7 +106,7 @@ pub(super) async fn postgres(
     for row in transaction.query(indexes, &[]).await? {
         existing.indexed.insert((row.try_get(0)?, row.try_get(1)?));
     }
-    for table in schema.tables().iter().filter(|table| existing.columns.contains_key(&table.relation)) {
+    for table in schema.tables().filter(|table| existing.columns.contains_key(&table.relation)) {
         let any = format!("select exists (select 1 from \"{}\")", table.relation);
         if transaction.query_one(&any, &[]).await?.try_get(0)? {
             existing.filled.insert(table.relation.clone());

@@ -7,6 +7,7 @@
 mod ddl;
 mod error;
 pub(crate) mod filter;
+mod from_json;
 mod migrate;
 mod model;
 mod postgres;
@@ -22,17 +23,17 @@ pub use self::{
     error::StoreError,
     filter::{Column, Filter, Order, Patch, Select},
     migrate::Migration,
-    model::{Model, Row, describe_model},
+    model::{Model, Row, describe_model, serialize_members},
     resolved::{Ids, Layout, ResolvedTable, Schema, TableLayout},
     schema::{Fallback, Field, Kind, OnDelete, Reference, Table},
     tx::{Tx, Write, Writing},
     value::{FromValue, Record, Value},
 };
 
-pub(crate) use self::model::read;
+pub(crate) use self::from_json::{Shown, from_map, json, to_map};
 
 use self::sql::{Dialect, Statement};
-use crate::{env::Env, plugin::WriteFn};
+use crate::{config::StoreIdentifier, env::Env, plugin::WriteFn, secondary::Secondary};
 use std::{future::Future, sync::Arc};
 
 /// What a store operation answers with.
@@ -50,6 +51,9 @@ pub struct Store {
 /// What the records' rules need while they write: time, chance, and the hooks that may change or refuse a record.
 pub(crate) struct Rules {
     pub(crate) env: Env,
+    /// Keeps what lives for a while outside the database, where that is asked for.
+    pub(crate) secondary: Option<Secondary>,
+    pub(crate) store_identifier: StoreIdentifier,
     pub(crate) hooks: Vec<(&'static str, Arc<WriteFn>)>,
 }
 
@@ -84,7 +88,12 @@ impl Store {
                 ));
             }
         };
-        let rules = Rules { env: Env::system(), hooks: Vec::new() };
+        let rules = Rules {
+            env: Env::system(),
+            secondary: None,
+            store_identifier: StoreIdentifier::default(),
+            hooks: Vec::new(),
+        };
         Ok(Self { backend, schema: Arc::default(), rules: Arc::new(rules), statements: Arc::default() })
     }
 
@@ -111,6 +120,15 @@ impl Store {
 
     pub(crate) fn env(&self) -> &Env {
         &self.rules.env
+    }
+
+    pub(crate) fn secondary(&self) -> Option<&Secondary> {
+        self.rules.secondary.as_ref()
+    }
+
+    /// The ways in which the identifier of a verification may have been kept, that in force first.
+    pub(crate) fn kept(&self, identifier: &str) -> Vec<String> {
+        self.rules.store_identifier.kept(identifier)
     }
 
     pub(crate) fn now(&self) -> crate::Time {

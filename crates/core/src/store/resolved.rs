@@ -66,6 +66,7 @@ pub struct ResolvedTable {
     installed: usize,
     is_renamed: bool,
     fills: bool,
+    is_elsewhere: bool,
 }
 
 impl ResolvedTable {
@@ -89,7 +90,13 @@ impl ResolvedTable {
             installed,
             is_renamed,
             fills,
+            is_elsewhere: table.is_elsewhere,
         }
+    }
+
+    /// Whether its records are kept somewhere else, so that the database has no such table.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.is_elsewhere
     }
 
     /// The declared column of this name; `id` is not among them.
@@ -275,9 +282,9 @@ impl Schema {
         Ok(Self { tables, by_name, ids })
     }
 
-    /// All tables, in the order they are created.
-    pub fn tables(&self) -> &[Arc<ResolvedTable>] {
-        &self.tables
+    /// All tables that the database has, in the order they are created.
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<ResolvedTable>> {
+        self.tables.iter().filter(|table| !table.is_elsewhere)
     }
 
     /// One table, by its declared name.

@@ -230,12 +230,14 @@ pub struct Table {
     pub fields: Vec<Field>,
     /// Whether its ids are texts of ours, whatever ids the operator has chosen.
     pub has_own_ids: bool,
+    /// Whether its records are kept somewhere else, so that the database has no such table.
+    pub is_elsewhere: bool,
 }
 
 impl Table {
     /// A table without fields yet.
     pub fn new(name: &'static str) -> Self {
-        Self { name, fields: Vec::new(), has_own_ids: false }
+        Self { name, fields: Vec::new(), has_own_ids: false, is_elsewhere: false }
     }
 
     /// Adds a column.
@@ -249,6 +251,13 @@ impl Table {
     #[must_use]
     pub fn own_ids(mut self) -> Self {
         self.has_own_ids = true;
+        self
+    }
+
+    /// Its records are kept somewhere else: the database gets no such table.
+    #[must_use]
+    pub fn elsewhere(mut self, is_elsewhere: bool) -> Self {
+        self.is_elsewhere = is_elsewhere;
         self
     }
 }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     env::{Env, Mail},
     plugin::{Event, QueuedEvent},
+    secondary::{Secondary, Told},
 };
 use std::sync::Arc;
 
@@ -56,6 +57,7 @@ pub enum Writing {
 pub(crate) struct Effects {
     pub(crate) mails: Vec<Mail>,
     pub(crate) events: Vec<QueuedEvent>,
+    pub(crate) told: Vec<Told>,
 }
 
 impl Tx {
@@ -73,9 +75,39 @@ impl Tx {
         self.effects.events.push(QueuedEvent::new(event));
     }
 
+    /// Tells the secondary storage, where there is one, once this transaction is committed.
+    pub(crate) fn tell(&mut self, told: Told) {
+        self.effects.told.push(told);
+    }
+
+    pub(crate) fn secondary(&self) -> Option<&Secondary> {
+        self.store.secondary()
+    }
+
+    /// What the tables are, and nothing that could be asked of them.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// A new record that is kept elsewhere, once the `before_write` hooks of its table have seen it.
+    pub(crate) async fn compose<M: Model>(&mut self, row: &M) -> crate::Result<Record> {
+        let table = self.table::<M>()?;
+        let mut write = Write { table: M::TABLE, kind: Writing::Create, record: self.whole(&table, row) };
+        self.run_hooks(&mut write).await?;
+        Ok(write.record)
+    }
+
+    /// New values for a record that is kept elsewhere, once the `before_write` hooks of its table have seen them.
+    pub(crate) async fn revise<M: Model>(&mut self, patch: Patch<M>) -> crate::Result<Record> {
+        let columns = patch.columns.into_iter().map(|(name, value)| (name.into_owned(), value));
+        let mut write = Write { table: M::TABLE, kind: Writing::Update, record: columns.collect() };
+        self.run_hooks(&mut write).await?;
+        Ok(write.record)
+    }
+
     /// A new row, once the `before_write` hooks of its table have seen it.
     pub async fn create<M: Model>(&mut self, row: &M) -> crate::Result<M> {
-        let (table, record) = self.hooked(row).await?;
+        let (table, record) = (self.table::<M>()?, self.compose(row).await?);
         let statement = sql::insert(self.store.dialect(), &table, columns(&record));
         let row = self.one(&table, statement).await?;
         row.ok_or_else(|| StoreError::Other("an insert returned no row".into()).into())
@@ -88,7 +120,7 @@ impl Tx {
         row: &M,
         guard: Filter<G>,
     ) -> crate::Result<Option<M>> {
-        let (table, record) = self.hooked(row).await?;
+        let (table, record) = (self.table::<M>()?, self.compose(row).await?);
         let other = self.table::<G>()?;
         let statement = sql::insert_while(self.store.dialect(), &table, columns(&record), &other, guard.node);
         Ok(self.one(&table, statement).await?)
@@ -96,11 +128,18 @@ impl Tx {
 
     /// New values for the row that matches, once the `before_write` hooks of its table have seen them.
     pub async fn change<M: Model>(&mut self, filter: Filter<M>, patch: Patch<M>) -> crate::Result<Option<M>> {
+        let record = self.revise(patch).await?;
+        self.amend(filter, &record).await
+    }
+
+    /// New values for the row that matches, which the hooks have seen.
+    pub(crate) async fn amend<M: Model>(
+        &mut self,
+        filter: Filter<M>,
+        record: &Record,
+    ) -> crate::Result<Option<M>> {
         let table = self.table::<M>()?;
-        let columns = patch.columns.into_iter().map(|(name, value)| (name.into_owned(), value));
-        let mut write = Write { table: M::TABLE, kind: Writing::Update, record: columns.collect() };
-        self.run_hooks(&mut write).await?;
-        let statement = sql::update_returning(self.store.dialect(), &table, filter.node, write.record.iter());
+        let statement = sql::update_returning(self.store.dialect(), &table, filter.node, record.iter());
         Ok(self.one(&table, statement).await?)
     }
 
@@ -110,15 +149,6 @@ impl Tx {
         let mut record: Record = columns.collect();
         table.complete(&mut record, self.env().clock.now());
         record
-    }
-
-    /// A new row as the `before_write` hooks of its table want it.
-    async fn hooked<M: Model>(&mut self, row: &M) -> crate::Result<(Arc<ResolvedTable>, Record)> {
-        let table = self.table::<M>()?;
-        let record = self.whole(&table, row);
-        let mut write = Write { table: M::TABLE, kind: Writing::Create, record };
-        self.run_hooks(&mut write).await?;
-        Ok((table, write.record))
     }
 
     async fn run_hooks(&mut self, write: &mut Write) -> crate::Result<()> {

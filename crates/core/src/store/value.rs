@@ -109,44 +109,61 @@ impl<T: FromValue> FromValue for Option<T> {
 
 /// Columns by wire name, in order: those a record has beyond what the code knows, or those about to be written.
 #[derive(Clone, Default, PartialEq)]
-pub struct Record(Vec<(String, Value)>);
+pub struct Record {
+    columns: Vec<(String, Value)>,
+    members: Option<Vec<String>>,
+}
 
 impl Record {
     /// The value of one column.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.iter().find_map(|(key, value)| (key == name).then_some(value))
+        self.columns.iter().find_map(|(key, value)| (key == name).then_some(value))
     }
 
     /// Sets one column.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<Value>) {
         let (name, value) = (name.into(), value.into());
-        match self.0.iter_mut().find(|(key, _)| *key == name) {
+        match self.columns.iter_mut().find(|(key, _)| *key == name) {
             Some(slot) => slot.1 = value,
-            None => self.0.push((name, value)),
+            None => self.columns.push((name, value)),
         }
     }
 
     /// Takes one column out.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
-        let position = self.0.iter().position(|(key, _)| key == name)?;
-        Some(self.0.remove(position).1)
+        let position = self.columns.iter().position(|(key, _)| key == name)?;
+        Some(self.columns.remove(position).1)
     }
 
     /// Whether there is no column.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.columns.is_empty()
     }
 
     /// All columns.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value))
+        self.columns.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// Which members a reply shows of the record that these columns belong to, in order; none for a record that came
+    /// from the database, of which it shows all.
+    pub fn members(&self) -> Option<&[String]> {
+        self.members.as_deref()
+    }
+
+    pub(crate) fn show(&mut self, members: Vec<String>) {
+        self.members = Some(members);
+    }
+
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.columns.retain(|(name, _)| keep(name));
     }
 }
 
 // Which columns there are, and not what they hold: a password's hash may be among it.
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_set().entries(self.columns.iter().map(|(name, _)| name)).finish()
     }
 }
 
@@ -155,12 +172,12 @@ impl IntoIterator for Record {
     type IntoIter = std::vec::IntoIter<(String, Value)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.columns.into_iter()
     }
 }
 
 impl FromIterator<(String, Value)> for Record {
     fn from_iter<I: IntoIterator<Item = (String, Value)>>(columns: I) -> Self {
-        Self(columns.into_iter().collect())
+        Self { columns: columns.into_iter().collect(), members: None }
     }
 }

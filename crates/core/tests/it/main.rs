@@ -9,6 +9,7 @@ mod http;
 mod passwords;
 mod plugin;
 mod replay;
+mod secondary_storage;
 mod security;
 mod store;
 mod support;

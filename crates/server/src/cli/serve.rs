@@ -10,7 +10,7 @@ use axum::{
     routing::get,
     serve::ListenerExt as _,
 };
-use narthex::{Auth, Store, chain, store::StoreError};
+use narthex::{Auth, RedisStorage, Store, chain, store::StoreError};
 use std::{io::Write as _, net::SocketAddr, time::Duration};
 use tokio::{net::TcpListener, signal};
 
@@ -35,7 +35,15 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
             Failure::Failed(problem)
         }
     })?;
-    let auth = narthex_plugins::install(Auth::builder(config)).build(store).await;
+    let elsewhere = config.secondary_storage.clone();
+    let mut builder = Auth::builder(config);
+    if let Some(url) = elsewhere.url {
+        let storage = RedisStorage::open(&url, elsewhere.key_prefix).await.map_err(|error| {
+            Failure::Failed(format!("secondary-storage.url = {:?}: {}", shown(&url), chain(&*error)))
+        })?;
+        builder = builder.secondary_storage(storage);
+    }
+    let auth = narthex_plugins::install(builder).build(store).await;
     let auth = auth.map_err(|error| Failure::Usage(error.problems))?;
 
     let listener = TcpListener::bind(listen).await;

@@ -68,6 +68,7 @@ async fn every_mistake_about_paths_and_limits_is_reported_with_what_would_be_rig
     });
     let Err(error) = mistakes.try_build().await else { panic!("it was built") };
     assert_snapshot!(error, @r#"
+    rate-limit.storage = "secondary-storage": there is none; set secondary-storage.url, or count in "memory" or "database"
     advanced.trusted-proxies = "nobody": expected an IP address or a range such as 10.0.0.0/8
     advanced.ip-address.ipv6-subnet = 129: must be 0 to 128
     advanced.ip-address.ip-address-headers: "a header" must be the name of a header, such as "x-forwarded-for"
@@ -77,7 +78,6 @@ async fn every_mistake_about_paths_and_limits_is_reported_with_what_would_be_rig
     rate-limit.custom-rules."sign-in".window = 0: must be at least 1
     rate-limit.custom-rules."sign-in".max = 0: must be at least 1
     rate-limit.custom-rules."sign-in": must be a path below the base path, such as "/sign-in/*"
-    rate-limit.storage = "secondary-storage": needs a secondary storage; "memory" and "database" need none
     on-api-error.error-url = "//evil.example": must be a URL, or a path that begins with one /
     disabled-paths: "sign-up/email" must be a path below the base path, such as "/sign-up/email"
     disabled-paths: "/ok/" must be a path below the base path, such as "/sign-up/email"

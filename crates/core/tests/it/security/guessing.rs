@@ -417,7 +417,7 @@ async fn a_transaction_that_fails_forgets_nothing_and_the_end_of_the_request_doe
 async fn nothing_is_counted_where_it_is_switched_off() {
     let app = TestApp::with_config(|config| config.password.max_failures = 0).await;
     ada(&app).await;
-    let tables = app.store().schema().tables().iter().map(|table| table.name).collect::<Vec<_>>();
+    let tables = app.store().schema().tables().map(|table| table.name).collect::<Vec<_>>();
     assert_eq!(tables, ["user", "session", "account", "verification"]);
     guess_often(&app, ADA, 120).await;
     let before = (app.store().statements(), app.store().commits());

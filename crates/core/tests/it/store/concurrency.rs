@@ -37,7 +37,7 @@ async fn of_64_who_redeem_a_verification_one_gets_it_and_an_expired_one_nobody()
     };
     let redeem = || {
         app.inside(|cx| {
-            Box::pin(cx.transact(async |tx: &mut Tx| tx.verifications().consume("reset-password:a").await))
+            Box::pin(cx.redeem("reset-password:a", async |_: &mut Tx, verification| Ok(verification)))
         })
     };
     issue(Duration::from_mins(1)).await.expect("it is issued");
