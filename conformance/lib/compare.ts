@@ -15,6 +15,7 @@ export function describe(step: NormalStep | undefined): string {
   if (!step) return "(nothing)";
   if (step.kind === "advance") return `advance ${step.seconds} s`;
   if (step.kind === "sql") return "sql";
+  if (step.kind === "secondary") return "a change of the secondary storage";
   if (step.kind === "client") return "result of the official client";
   return `${step.request.method} ${step.request.target}`;
 }
@@ -53,6 +54,10 @@ export function compareRuns(left: NormalStep[], right: NormalStep[], endpointOf:
       return found;
     }
     if (expected.kind === "client" && actual.kind === "client") add("what the client returned", expected.result, actual.result);
+    if (expected.kind === "secondary" && actual.kind === "secondary") {
+      add("the change itself", expected.change, actual.change);
+      compareRows(expected.rows, actual.rows, add);
+    }
     if (expected.kind === "sql" && actual.kind === "sql") compareRows(expected.rows, actual.rows, add);
     if (expected.kind === "exchange" && actual.kind === "exchange") {
       add("request", expected.request, actual.request);

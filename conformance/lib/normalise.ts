@@ -8,7 +8,7 @@
 import { createHmac, scryptSync, timingSafeEqual } from "node:crypto";
 import { bodyBytes } from "./http.ts";
 import { remembered } from "./remembered.ts";
-import type { Body, Cell, Database, Differs, Header, Intent, RecordedStep, Row, Run, Sql, Tables } from "./types.ts";
+import { type Body, type Cell, type Database, type Differs, type Header, type Intent, type RecordedStep, type Row, type Run, SECONDARY, type SecondaryChange, type Sql, type StoredValue, type Tables } from "./types.ts";
 
 const TRANSPORT_HEADERS = new Set(["date", "connection", "keep-alive", "content-length", "transfer-encoding"]);
 const RANDOM = /(?<![A-Za-z0-9])[A-Za-z0-9]{32}(?![A-Za-z0-9])/g;
@@ -20,6 +20,12 @@ const SIGNATURE = /\.((?:[A-Za-z0-9+/]|%2[BF]){43}(?:=|%3D))(?=[;"\s]|$)/g;
 const PASSWORD_HASH = /^([0-9a-f]{32}):([0-9a-f]{128})$/;
 /** Our clock reading and the server's are milliseconds apart at most, even under libfaketime. */
 const CLOCK_SLACK = 30;
+/** A key ends in whole seconds, rounded down, counted from a moment after the one in which what it holds was made. */
+const KEY_SLACK = 2_000;
+/** What is farther away than a hundred days has nothing to do with a step. */
+const FARTHEST = 8_640_000;
+/** Two readings of the moment in which the same key ends. */
+const SAME_END = 10;
 
 export interface NormalResponse {
   status: number;
@@ -41,6 +47,7 @@ export interface NormalExchange {
 export type NormalStep =
   | { kind: "advance"; seconds: number }
   | { kind: "sql"; sql: Sql; rows: Tables }
+  | { kind: "secondary"; change: SecondaryChange; rows: Tables }
   | { kind: "client"; result: string }
   | NormalExchange;
 
@@ -57,6 +64,10 @@ class Normaliser {
   private readonly literals = new Set<string>();
   private readonly passwords: string[] = [];
   private readonly rowOrder = new Map<string, number>();
+  /** When each key of the secondary storage ends. */
+  private readonly ends = new Map<string, { at: number; text: string }>();
+  /** What Narthex's tables must hold after the step before. */
+  private before: Tables = {};
   private number = 0;
   private cacheCount = 0;
   private window: [number, number] = [0, 0];
@@ -73,9 +84,23 @@ class Normaliser {
     if (step.kind === "advance") return step;
     if (step.kind === "sql") {
       this.learnText(step.sql[this.database]);
-      return { ...step, rows: this.tables(step.rows) };
+      this.before = this.tables(step.rows);
+      return { ...step, rows: this.before };
     }
     this.window = [step.started, step.ended];
+    if (step.kind === "secondary") {
+      for (const { key, value, seconds } of step.change.set ?? []) {
+        for (const text of [key, value]) this.learnText(text);
+        if (seconds !== undefined) this.ends.delete(key);
+      }
+      const { set, delete: gone } = step.change;
+      const change = {
+        ...(set ? { set: set.map(({ key, value, ...rest }) => ({ key: this.text(key), value: this.keptText(value), ...rest })) } : {}),
+        ...(gone ? { delete: gone.map((key) => this.text(key)) } : {}),
+      };
+      this.before = this.tables(step.rows);
+      return { kind: "secondary", change, rows: this.before };
+    }
     this.facts = [];
     this.learn(step.request.target, step.request.headers, step.request.body);
     const request = {
@@ -92,14 +117,15 @@ class Normaliser {
     if (typeof step.response.body === "string") this.checkBodyTimes(step.response.body, step.rows);
     const rows = this.tables(step.rows);
     const differs = step.differs && this.resolve(step.differs, response, rows);
+    this.before = { ...rows, ...differs?.narthex.rows?.[this.database] };
     return { kind: "exchange", request, response, rows, facts: this.facts, ...(differs ? { differs } : {}) };
   }
 
   /** `undefined` when the intended difference does not show in this step. */
   private resolve(intent: Intent, response: NormalExchange["response"], rows: Tables): Differs | undefined {
     if (typeof intent.narthex !== "function") return { decision: intent.decision, narthex: intent.narthex };
-    const { status, headers, body, caches, rows: tables } = intent.narthex({ ...response, rows }, this.database);
-    const changed = Object.entries(tables?.[this.database] ?? {}).filter(([table, content]) => JSON.stringify(content) !== JSON.stringify(rows[table]));
+    const { status, headers, body, caches, rows: tables } = intent.narthex({ ...response, rows }, this.database, this.before);
+    const changed = Object.entries(tables?.[this.database] ?? {}).filter(([table, content]) => rows[table] !== undefined && JSON.stringify(content) !== JSON.stringify(rows[table]));
     const narthex = {
       ...(status !== undefined && status !== response.status ? { status } : {}),
       ...(headers !== undefined && JSON.stringify(headers) !== JSON.stringify(response.headers) ? { headers } : {}),
@@ -186,7 +212,8 @@ class Normaliser {
     for (const [name, line] of headers) {
       const [, cookie = "", piece, value = ""] = /^([^=]*?)(\.\d+)?=([^;]*)/s.exec(name === "set-cookie" ? line : "") ?? [];
       if (value === "") continue;
-      const key = piece === undefined ? cookie : `${cookie} in pieces`;
+      // One that is whole and set twice is two.
+      const key = piece === undefined ? `${cookie} ${groups.size}` : `${cookie} in pieces`;
       groups.set(key, [...(groups.get(key) ?? []), { index: Number(piece?.slice(1) ?? 0), value }]);
     }
     const found: string[] = [];
@@ -218,6 +245,33 @@ class Normaliser {
       .replace(/(?<="jti":")[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}(?=")/g, (match) => this.placeholder("uuid", match));
   }
 
+  /** A value of the secondary storage; one that is a number and nothing else may be an instant. */
+  private keptText(value: string): string {
+    const time = /^\d{13}$/.test(value) ? this.time(Number(value)) : undefined;
+    return time ? `<millis:${time.slice(1)}` : this.cacheText(value);
+  }
+
+  /**
+   * When a key ends: with what it holds, if that says so and it is about then, else when it did before, else so many
+   * seconds after this step.
+   */
+  private end(key: string, value: string, at: number): Cell {
+    const said = [...value.matchAll(/"expiresAt":(?:"([^"]+)"|(\d{13}))/g)].map(([, iso, millis]) => (iso === undefined ? Number(millis) : Date.parse(iso)));
+    const near = said.filter((time) => at <= time + CLOCK_SLACK && at >= time - KEY_SLACK);
+    const known = this.ends.get(key);
+    const before = known && Math.abs(known.at - at) <= SAME_END ? known.text : undefined;
+    const text = near.length > 0 ? this.instant(Math.max(...near)) : (before ?? this.sinceThisStep(at));
+    if (text === undefined) return at;
+    this.ends.set(key, { at, text });
+    return text;
+  }
+
+  /** An instant that a text says, which the scenario may have made up. */
+  private instant(at: number): string {
+    const iso = new Date(at).toISOString();
+    return this.literals.has(iso) ? iso : (this.time(at) ?? iso);
+  }
+
   private signatureHolds(value: string, signature: string): boolean {
     const right = createHmac("sha256", this.secret).update(value, "utf8").digest("base64");
     return right === signature;
@@ -227,36 +281,35 @@ class Normaliser {
   private time(milliseconds: number): string | undefined {
     const known = this.times.get(milliseconds);
     if (known) return known;
-    const [started, ended] = this.window;
-    const first = Math.ceil((milliseconds - ended - CLOCK_SLACK) / 1000);
-    const last = Math.floor((milliseconds - started + CLOCK_SLACK) / 1000);
-    let best: number | undefined;
-    for (let seconds = first; seconds <= last; seconds += 1) {
-      if (best === undefined || roundness(seconds) > roundness(best)) best = seconds;
-    }
-    if (best === undefined) return undefined;
-    const made = `<step${this.number}${best < 0 ? "-" : "+"}${Math.abs(best)}s>`;
-    this.times.set(milliseconds, made);
+    const made = this.sinceThisStep(milliseconds);
+    if (made !== undefined) this.times.set(milliseconds, made);
     return made;
+  }
+
+  /** The moment as so many seconds after this step or before it. */
+  private sinceThisStep(milliseconds: number): string | undefined {
+    const [started, ended] = this.window;
+    const seconds = roundest(Math.ceil((milliseconds - ended - CLOCK_SLACK) / 1000), Math.floor((milliseconds - started + CLOCK_SLACK) / 1000));
+    if (seconds === undefined || Math.abs(seconds) > FARTHEST) return undefined;
+    return `<step${this.number}${seconds < 0 ? "-" : "+"}${Math.abs(seconds)}s>`;
   }
 
   /** As `time`, for what is written in whole seconds: those that had passed when the step was handled, and so many more. */
   private second(value: number): string | undefined {
     const [started, ended] = this.window;
-    const first = value - Math.floor((ended + CLOCK_SLACK) / 1000);
-    const last = value - Math.floor((started - CLOCK_SLACK) / 1000);
-    let best: number | undefined;
-    for (let seconds = first; seconds <= last; seconds += 1) {
-      if (best === undefined || roundness(seconds) > roundness(best)) best = seconds;
-    }
-    return best === undefined ? undefined : `step${this.number}${best < 0 ? "-" : "+"}${Math.abs(best)}s`;
+    const seconds = roundest(value - Math.floor((ended + CLOCK_SLACK) / 1000), value - Math.floor((started - CLOCK_SLACK) / 1000));
+    return seconds === undefined ? undefined : `step${this.number}${seconds < 0 ? "-" : "+"}${Math.abs(seconds)}s`;
   }
 
   /** Which of the body's times are in no row: a rounded or invented time would otherwise pass. */
   private checkBodyTimes(body: string, rows: Tables) {
     const stored = new Set<number>();
     for (const row of Object.values(rows).flat()) {
-      for (const value of Object.values(row)) if (typeof value === "string" && isTime(value)) stored.add(Date.parse(value));
+      for (const value of Object.values(row)) {
+        if (typeof value !== "string") continue;
+        if (isTime(value)) stored.add(Date.parse(value));
+        else for (const [match] of value.matchAll(ISO_TIME)) stored.add(Date.parse(match));
+      }
     }
     const matches = [...body.matchAll(/"([A-Za-z]+)":"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z)"/g)];
     for (const [, name, value = ""] of matches) {
@@ -273,19 +326,26 @@ class Normaliser {
    * neither random ids nor the database's own order decide which placeholder gets which number.
    */
   private rows(table: string, rows: Row[]): Row[] {
-    const keyed = rows.map((row) => ({ row, key: `${table} ${typeof row.id === "string" || typeof row.id === "number" ? row.id : JSON.stringify(row)}` }));
+    const keyed = rows.map((row) => ({ row, key: `${table} ${identity(table, row)}` }));
     const masked = (row: Row) =>
       JSON.stringify(row)
         .replace(RANDOM, (match) => this.placeholders.get(match) ?? (this.literals.has(match) ? match : "<new>"))
         .replace(UUID, (match) => this.placeholders.get(match) ?? (this.literals.has(match) ? match : "<new>"))
         .replace(PASSWORD_IN_TEXT, "<new>")
         .replace(/"lastRequest":"?\d{13}"?/, "<time>")
+        .replace(table === SECONDARY ? /\d{13}/g : NOTHING, "<time>")
         .replace(/\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|\+00)/g, "<time>");
     const fresh = keyed.filter(({ key }) => !this.rowOrder.has(key)).map((item) => ({ ...item, mask: masked(item.row) }));
     fresh.sort((left, right) => (left.mask < right.mask ? -1 : left.mask > right.mask ? 1 : 0));
     for (const { key } of fresh) this.rowOrder.set(key, this.rowOrder.size);
     keyed.sort((left, right) => (this.rowOrder.get(left.key) ?? 0) - (this.rowOrder.get(right.key) ?? 0));
+    if (table === SECONDARY) return keyed.map(({ row }) => this.kept(row as unknown as StoredValue));
     return keyed.map(({ row }) => Object.fromEntries(Object.entries(row).map(([column, value]) => [column, this.cell(column, value)])));
+  }
+
+  private kept({ key, value, ends }: StoredValue): Row {
+    const text = this.keptText(value);
+    return { key: this.text(key), value: text, ends: ends === null ? null : this.end(key, value, ends) };
   }
 
   private cell(column: string, value: Cell): Cell {
@@ -313,6 +373,14 @@ class Normaliser {
   }
 }
 
+const NOTHING = /(?!)/;
+
+/** What tells a row from every other, also when it changes. */
+function identity(table: string, row: Row): string {
+  const column = table === SECONDARY ? row.key : row.id;
+  return typeof column === "string" || typeof column === "number" ? String(column) : JSON.stringify(row);
+}
+
 const PASSWORD_IN_TEXT = /[0-9a-f]{32}:[0-9a-f]{128}/g;
 
 const isTime = (value: string) => POSTGRES_TIME.test(value) || new RegExp(`^${ISO_TIME.source}$`).test(value);
@@ -320,6 +388,15 @@ const isTime = (value: string) => POSTGRES_TIME.test(value) || new RegExp(`^${IS
 function roundness(seconds: number): number {
   if (seconds === 0) return 5;
   return [1, 60, 3600, 86_400].filter((unit) => seconds % unit === 0).length;
+}
+
+/** Of the whole numbers from `first` to `last` the one that people would have chosen. */
+function roundest(first: number, last: number): number | undefined {
+  let best: number | undefined;
+  for (let seconds = first; seconds <= last; seconds += 1) {
+    if (best === undefined || roundness(seconds) > roundness(best)) best = seconds;
+  }
+  return best;
 }
 
 const verified = new Map<string, boolean>();

@@ -3,8 +3,9 @@ import { createHmac } from "node:crypto";
 import { createAuthClient } from "better-auth/client";
 import type { Store } from "./database.ts";
 import { bodyBytes, exchange } from "./http.ts";
+import type { Secondary } from "./secondary.ts";
 import type { Server } from "./servers.ts";
-import type { Body, Database, Environment, Header, Intent, Json, Options, RawRequest, RawResponse, RecordedStep, Sql } from "./types.ts";
+import { type Body, type Database, type Environment, type Header, type Intent, type Json, type Options, type RawRequest, type RawResponse, type RecordedStep, SECONDARY, type SecondaryChange, type Sql, type StoredValue, type Tables } from "./types.ts";
 
 export const SECRET = "conformance-secret-0123456789-abcdefghijklmnop";
 export const ORIGIN = "http://localhost:3000";
@@ -33,6 +34,12 @@ export interface Scenario {
   databases: Database[];
   /** Whether the scenario moves the clock: its servers then run under libfaketime. */
   clock: boolean;
+  /** Whether the servers have Redis as their secondary storage, and keep sessions there. */
+  secondary: boolean;
+  /** Whether it is played a second time with a secondary storage. */
+  again: boolean;
+  /** A prefix of keys that the scenario is about, or `null` for the one each server has anyway; else the run's own. */
+  keyPrefix?: string | null;
   /** Cells of the parity page, `POST /path#ERROR_CODE` or `POST /path@option.path`. */
   covers: string[];
   /** A difference on purpose that shows in many steps; steps it does not change stay as they are. */
@@ -45,11 +52,20 @@ export interface Area {
   scenarios: Scenario[];
 }
 
+/** Every scenario that does not say otherwise is played once more, on one database, with a secondary storage. */
 export function area(name: string, scenarios: Scenario[]): Area {
-  return { area: name, scenarios };
+  return { area: name, scenarios: scenarios.flatMap((each) => (each.again ? [each, withSecondaryStorage(each)] : [each])) };
 }
 
-type Setting = Partial<Omit<Scenario, "name" | "play">>;
+function withSecondaryStorage(scenario: Scenario): Scenario {
+  return { ...scenario, name: `${scenario.name}${WITH_SECONDARY}`, secondary: true, again: false, databases: scenario.databases.slice(0, 1) };
+}
+
+/** How the name of a scenario ends that is another one with a secondary storage. */
+export const WITH_SECONDARY = "-with-secondary-storage";
+
+/** `secondary: false` is a scenario that means nothing with a secondary storage, `true` one that means nothing without. */
+type Setting = Partial<Omit<Scenario, "name" | "again" | "play">>;
 
 export function scenario(name: string, setting: Setting, play: (stage: Stage) => Promise<void>): Scenario {
   return {
@@ -58,6 +74,9 @@ export function scenario(name: string, setting: Setting, play: (stage: Stage) =>
     environment: setting.environment ?? "development",
     databases: setting.databases ?? ["sqlite", "postgres"],
     clock: setting.clock ?? false,
+    secondary: setting.secondary ?? false,
+    again: setting.secondary === undefined,
+    ...(setting.keyPrefix !== undefined ? { keyPrefix: setting.keyPrefix } : {}),
     covers: setting.covers ?? [],
     ...(setting.differs ? { differs: setting.differs } : {}),
     play,
@@ -155,6 +174,7 @@ export class Stage {
     readonly database: Database,
     private readonly server: Server,
     private readonly store: Store,
+    private readonly secondary?: Secondary,
   ) {}
 
   get baseURL(): string {
@@ -184,7 +204,7 @@ export class Stage {
     const response: RawResponse = await exchange(this.server.port, this.host, request);
     const ended = Date.now() + this.server.offset();
     this.last = Date.now();
-    const rows = await this.store.rows();
+    const rows = await this.rows();
     this.steps.push({ kind: "exchange", request, response, started, ended, rows, ...(differs ? { differs } : {}) });
     return new Reply(response.status, response.headers, response.body);
   }
@@ -226,8 +246,18 @@ export class Stage {
     return this.post("/sign-in/email", { email, password: PASSWORD, ...more }, extras);
   }
 
+  /** What is in the tables, and beside them in the secondary storage. */
+  private async rows(): Promise<Tables> {
+    const rows = await this.store.rows();
+    if (!this.secondary) return rows;
+    const offset = this.server.offset();
+    const kept = (await this.secondary.values()).map(({ key, value, ends }) => ({ key, value, ends: ends === null ? null : ends + offset }));
+    return { ...rows, [SECONDARY]: kept };
+  }
+
   async advance(seconds: number): Promise<void> {
     this.server.advance(seconds);
+    await this.secondary?.age(seconds);
     this.steps.push({ kind: "advance", seconds });
   }
 
@@ -235,7 +265,40 @@ export class Stage {
   async sql(sqlite: string, postgres: string = sqlite): Promise<void> {
     const sql: Sql = { sqlite, postgres };
     await this.store.execute(sql[this.database]);
-    this.steps.push({ kind: "sql", sql, rows: await this.store.rows() });
+    this.steps.push({ kind: "sql", sql, rows: await this.rows() });
+  }
+
+  /** What the secondary storage holds at the moment, by its keys. */
+  async kept(): Promise<Map<string, string>> {
+    const values: StoredValue[] = (await this.secondary?.values()) ?? [];
+    return new Map(values.map(({ key, value }) => [key, value]));
+  }
+
+  /** Changes the secondary storage behind the server's back. */
+  async keep(change: SecondaryChange): Promise<void> {
+    const started = Date.now() + this.server.offset();
+    await this.secondary?.change(change);
+    const ended = Date.now() + this.server.offset();
+    this.steps.push({ kind: "secondary", change, started, ended, rows: await this.rows() });
+  }
+
+  /**
+   * Changes sessions behind the server's back, wherever they are: with a statement, or each that the secondary storage
+   * holds, which `edit` says. One that it answers nothing for is removed.
+   */
+  async sessions(statement: string, edit: (session: { [field: string]: Json }) => { [field: string]: Json } | undefined): Promise<void> {
+    if (!this.secondary) return this.sql(statement);
+    const change: Required<SecondaryChange> = { set: [], delete: [] };
+    const kept = [...(await this.kept())].filter(([, value]) => value.startsWith('{"session":'));
+    const sessions = kept.map(([key, value]) => ({ key, value, ...(JSON.parse(value) as { session: { [field: string]: Json } }) }));
+    sessions.sort((left, right) => String(left.session.createdAt).localeCompare(String(right.session.createdAt)));
+    for (const { key, value, session, ...rest } of sessions) {
+      const edited = edit(session);
+      const now = JSON.stringify({ session: edited, ...rest });
+      if (edited === undefined) change.delete.push(key);
+      else if (now !== value) change.set.push({ key, value: now });
+    }
+    return this.keep(change);
   }
 
   expect(condition: boolean, message: string): void {

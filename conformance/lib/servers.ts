@@ -4,6 +4,7 @@ import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import type { SecondaryOrder } from "./secondary.ts";
 import { toToml } from "./toml.ts";
 import type { Environment, Options } from "./types.ts";
 
@@ -28,6 +29,8 @@ export interface Wanted {
   fakeTime: boolean;
   /** Narthex's `password.hash`; upstream's scheme unless told otherwise, or password rows could not be compared. */
   hash?: "auto" | "bcrypt" | "scrypt";
+  /** Where sessions are kept instead of in the database. */
+  secondary?: SecondaryOrder;
   /** Narthex's `database.migrate`. */
   migrate?: "check";
   /** A module whose `password` upstream gets as `emailAndPassword.password`. */
@@ -141,8 +144,8 @@ async function startUpstream(wanted: Wanted): Promise<Server> {
     hosts.set(wanted.environment, used);
   }
   const id = ++lastId;
-  const { options, databaseUrl: url, passwordModule, sqliteModule } = wanted;
-  const answer = await ask(used, id, { start: { id, options, url, passwordModule, sqliteModule } });
+  const { options, databaseUrl: url, secondary, passwordModule, sqliteModule } = wanted;
+  const answer = await ask(used, id, { start: { id, options, url, secondary, passwordModule, sqliteModule } });
   if (answer.port === undefined) throw new Error(answer.error);
   const stop = async () => {
     if (used.child.connected) await ask(used, id, { stop: id });
@@ -165,7 +168,9 @@ async function startNarthex(wanted: Wanted): Promise<Server> {
   const config = path.join(wanted.directory, "narthex.toml");
   const quiet: Options = wanted.options.rateLimit === undefined ? { "rate-limit": { enabled: false } } : {};
   const database = { url: wanted.databaseUrl, ...(wanted.migrate ? { migrate: wanted.migrate } : {}) };
-  const local = { listen: `127.0.0.1:${port}`, "data-dir": wanted.directory, database, ...quiet };
+  const { url, keyPrefix } = wanted.secondary ?? {};
+  const secondary: Options = url === undefined ? {} : { "secondary-storage": { url, ...(keyPrefix === undefined ? {} : { "key-prefix": keyPrefix }) } };
+  const local = { listen: `127.0.0.1:${port}`, "data-dir": wanted.directory, database, ...secondary, ...quiet };
   fs.writeFileSync(config, narthexToml(wanted.options, local, wanted.hash));
   const child = spawn(narthexBinary(), ["serve", "--config", config], { env, stdio: ["ignore", "pipe", "pipe"], cwd: wanted.directory });
   const log = collect(child);

@@ -30,6 +30,22 @@ export type Cell = null | string | number | { real: number } | { blob: string };
 export type Row = { [column: string]: Cell };
 export type Tables = { [table: string]: Row[] };
 
+/** Under this name what the secondary storage holds stands among the tables. */
+export const SECONDARY = "secondaryStorage";
+
+/** A key of the secondary storage, and the millisecond of the server's clock in which it ends. */
+export interface StoredValue {
+  key: string;
+  value: string;
+  ends: number | null;
+}
+
+/** Values to be put under keys, for some seconds, or else for as long as the key was to live before; and keys to be removed. */
+export interface SecondaryChange {
+  set?: { key: string; value: string; seconds?: number }[];
+  delete?: string[];
+}
+
 /** What Narthex must answer instead; fields left out must equal upstream's. */
 export interface Change {
   status?: number;
@@ -51,7 +67,8 @@ export interface Differs {
 /** As scenarios write it: what must happen instead may be computed from upstream's placeholders. */
 export interface Intent {
   decision: string;
-  narthex: Change | ((upstream: { status: number; headers: Header[]; body: Body; rows: Tables }, database: Database) => Change);
+  /** Of what it says of tables, those that the scenario's options leave out are passed over. */
+  narthex: Change | ((upstream: { status: number; headers: Header[]; body: Body; rows: Tables }, database: Database, before: Tables) => Change);
 }
 
 export type Sql = { sqlite: string; postgres: string };
@@ -60,6 +77,7 @@ export type Sql = { sqlite: string; postgres: string };
 export type RecordedStep =
   | { kind: "advance"; seconds: number }
   | { kind: "sql"; sql: Sql; rows: Tables }
+  | { kind: "secondary"; change: SecondaryChange; started: number; ended: number; rows: Tables }
   | {
       kind: "exchange";
       request: RawRequest;

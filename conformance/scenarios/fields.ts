@@ -1,7 +1,7 @@
 /** Fields of the operator's own: additionalFields of users, sessions and accounts. */
 import { area, options, PASSWORD, scenario } from "../lib/scenario.ts";
 import { refusedValue } from "../lib/intents.ts";
-import type { Intent, Json, Options } from "../lib/types.ts";
+import { type Intent, type Json, type Options, SECONDARY } from "../lib/types.ts";
 
 const SIGN_UP = "POST /sign-up/email";
 const FIELDS = `${SIGN_UP}@user.additionalFields`;
@@ -22,7 +22,11 @@ const kinds: Options = {
 /** PostgreSQL's driver hands 64 bits out as text, and upstream passes them on. */
 const aNumber: Intent = {
   decision: "keys-and-numbers",
-  narthex: ({ body }) => (typeof body === "string" ? { body: body.replace(/"distance":"(\d+)"/, '"distance":$1') } : {}),
+  narthex: ({ body, rows }, database) => {
+    const inNumbers = (text: string) => text.replace(/"distance":"(\d+)"/, '"distance":$1');
+    const kept = (rows[SECONDARY] ?? []).map((row) => ({ ...row, value: inNumbers(String(row.value)) }));
+    return { ...(typeof body === "string" ? { body: inNumbers(body) } : {}), rows: { [database]: { [SECONDARY]: kept } } };
+  },
 };
 
 /** Every way in which a field can be filled or not. */

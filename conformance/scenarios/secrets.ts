@@ -20,7 +20,11 @@ export default area("secrets", [
     scenario(name, { options: chosen, covers: ENDPOINTS }, async (stage) => {
       const up = await stage.signUp("ada@example.com", { rememberMe: false });
       await stage.get("/get-session", { cookie: up.cookies });
-      await stage.sql(`INSERT INTO "session" ("id", "expiresAt", "token", "createdAt", "updatedAt", "userId") SELECT 'known', "expiresAt", 'known-token', "createdAt", "updatedAt", "userId" FROM "session"`);
+      if (stage.scenario.secondary) {
+        const kept = [...(await stage.kept()).values()].find((value) => value.startsWith('{"session":')) ?? "";
+        const { session, user } = JSON.parse(kept) as { session: Options; user: Options };
+        await stage.keep({ set: [{ key: "known-token", value: JSON.stringify({ session: { ...session, token: "known-token", id: "known" }, user }), seconds: 3600 }] });
+      } else await stage.sql(`INSERT INTO "session" ("id", "expiresAt", "token", "createdAt", "updatedAt", "userId") SELECT 'known', "expiresAt", 'known-token', "createdAt", "updatedAt", "userId" FROM "session"`);
       const session = (secret: string) => `better-auth.session_token=${signed("known-token", secret)}`;
       for (const secret of [CURRENT, FORMER, SECRET, "x", "y", `2:${CURRENT}`]) await stage.get("/get-session", { cookie: session(secret) });
       for (const secret of [CURRENT, FORMER, SECRET]) await stage.signIn("ada@example.com", {}, { cookie: `better-auth.dont_remember=${signed("true", secret)}` });

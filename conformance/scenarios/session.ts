@@ -71,9 +71,9 @@ export default area("session", [
     const reply = await stage.signUp("ada@example.com");
     await stage.sql(`UPDATE "user" SET "name" = 'Changed', "emailVerified" = 1`, `UPDATE "user" SET "name" = 'Changed', "emailVerified" = true`);
     await session(stage, reply.cookies);
-    await stage.sql(`UPDATE "session" SET "ipAddress" = NULL, "userAgent" = NULL`);
+    await stage.sessions(`UPDATE "session" SET "ipAddress" = NULL, "userAgent" = NULL`, (session) => ({ ...session, ipAddress: null, userAgent: null }));
     await session(stage, reply.cookies);
-    await stage.sql(`DELETE FROM "session"`);
+    await stage.sessions(`DELETE FROM "session"`, () => undefined);
     await session(stage, reply.cookies);
   }),
 

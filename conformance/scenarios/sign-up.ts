@@ -1,7 +1,7 @@
 /** POST /sign-up/email. */
 import { area, options, PASSWORD, scenario, type Stage } from "../lib/scenario.ts";
-import { badSyntax, unknownType } from "../lib/intents.ts";
-import type { Header, Intent, Json, Row } from "../lib/types.ts";
+import { badSyntax, keptSessions, unknownType } from "../lib/intents.ts";
+import { type Header, type Intent, type Json, SECONDARY } from "../lib/types.ts";
 
 const ENDPOINT = "POST /sign-up/email";
 const JSON_TYPE = { "content-type": "application/json" };
@@ -21,12 +21,12 @@ const FORWARDED = { "x-forwarded-for": "203.0.113.9" };
 /** Narthex takes the socket's peer for the client where upstream knows none, and looks behind trusted proxies. */
 function addressIs(upstreams: string, ours: (session: number) => string): Intent {
   const inBody = (text: string) => text.replace(`"ipAddress":${JSON.stringify(upstreams)}`, `"ipAddress":${JSON.stringify(ours(1))}`);
-  const inRow = (row: Row, index: number): Row => (row.ipAddress === upstreams ? { ...row, ipAddress: ours(index + 1) } : row);
+  const inSession = <T extends { [field: string]: Json }>(row: T, index: number): T => (row.ipAddress === upstreams ? { ...row, ipAddress: ours(index + 1) } : row);
   return {
     decision: "client-address",
     narthex: ({ body, rows }, database) => ({
       ...(typeof body === "string" ? { body: inBody(body) } : {}),
-      rows: { [database]: { session: (rows.session ?? []).map(inRow) } },
+      rows: { [database]: { session: (rows.session ?? []).map(inSession), [SECONDARY]: keptSessions(rows, inSession) } },
     }),
   };
 }

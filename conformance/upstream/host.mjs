@@ -6,10 +6,12 @@
  */
 import http from "node:http";
 import { pathToFileURL } from "node:url";
+import { redisStorage } from "@better-auth/redis-storage";
 import { betterAuth } from "better-auth";
 import { getMigrations } from "better-auth/db/migration";
 import { toNodeHandler } from "better-auth/node";
 import Sqlite from "better-sqlite3";
+import { Redis } from "ioredis";
 import { Pool } from "pg";
 
 /** @type {Map<number, () => Promise<void>>} */
@@ -45,18 +47,28 @@ function open(url, openSqlite = (file) => new Sqlite(file)) {
   return { database, close: () => database.end() };
 }
 
+/** @param {{ url: string, keyPrefix?: string }} order */
+async function openSecondary({ url, ...prefix }) {
+  const client = new Redis(url, { lazyConnect: true });
+  client.on("error", (error) => console.error("redis:", error));
+  await client.connect();
+  return { storage: redisStorage({ client, ...prefix }), close: () => client.disconnect() };
+}
+
 /**
- * @param {{ id: number, options: Record<string, unknown>, url: string, passwordModule?: string, sqliteModule?: string }} order
+ * @param {{ id: number, options: Record<string, unknown>, url: string, secondary?: { url: string, keyPrefix?: string }, passwordModule?: string, sqliteModule?: string }} order
  * @returns {Promise<number>} the port
  */
-async function start({ id, options, url, passwordModule, sqliteModule }) {
+async function start({ id, options, url, secondary, passwordModule, sqliteModule }) {
   const { password } = passwordModule ? await import(pathToFileURL(passwordModule).href) : {};
   const { openSqlite } = sqliteModule ? await import(pathToFileURL(sqliteModule).href) : {};
   const { database, close } = open(url, openSqlite);
+  const second = secondary ? await openSecondary(secondary) : undefined;
   const all = {
     ...revive(options),
     ...(password ? { emailAndPassword: { ...options.emailAndPassword, password } } : {}),
     database,
+    ...(second ? { secondaryStorage: second.storage } : {}),
     // Off unless the scenario has a word to say about it, as `startNarthex` does it for Narthex.
     rateLimit: options.rateLimit ?? { enabled: false },
     telemetry: { enabled: false },
@@ -76,6 +88,7 @@ async function start({ id, options, url, passwordModule, sqliteModule }) {
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
     await close();
+    second?.close();
   });
   return server.address().port;
 }
