@@ -288,7 +288,7 @@ impl Ctx {
         let effects = tx.commit().await?;
         self.forgiven.clear();
         let told = match self.engine.store.secondary().filter(|_| !effects.told.is_empty()) {
-            Some(secondary) => secondary.tell(&self.engine.store, effects.told).await,
+            Some(secondary) => Box::pin(secondary.tell(&self.engine.store, effects.told)).await,
             None => Ok(()),
         };
         for event in effects.events.iter().filter(|event| self.engine.manifest.hooks.hears(event)) {
@@ -308,7 +308,7 @@ impl Ctx {
         match (changed, self.store().secondary()) {
             (Changed::Columns(columns), Some(secondary)) => {
                 let table = self.store().resolved::<Session>()?;
-                secondary.change_session(table, token, &columns, self.now()).await
+                Box::pin(secondary.change_session(table, token, &columns, self.now())).await
             }
             (Changed::Row(row), _) => Ok(row),
             (Changed::Columns(_), None) => Ok(None),
