@@ -1,7 +1,7 @@
 //! A Redis of our own: made when a command needs one, gone when the command ends.
 //!
 //! It listens on a free loopback port, keeps everything in memory and shares nothing with a server of the system.
-//! Valkey does as well. `TEST_REDIS` names one that is to be used instead.
+//! Valkey does as well. `TEST_REDIS` names one for the scenarios to use instead; tests that stop theirs have their own.
 
 use std::{
     io::{Read as _, Write as _},
@@ -16,11 +16,8 @@ use crate::{
     tools::{Need, Outcome, on_path},
 };
 
-pub(crate) const NEED: Need = Need {
-    name: "Redis or Valkey",
-    package: "redis-server",
-    present: || given().is_some() || binary().is_some(),
-};
+pub(crate) const NEED: Need =
+    Need { name: "Redis or Valkey", package: "redis-server", present: || binary().is_some() };
 
 /// A running server, or the address of one that somebody else runs.
 pub(crate) struct Redis {

@@ -14,24 +14,24 @@ pub(crate) fn run() -> Outcome {
     steps.run("tools", || {
         tools::provide(&[postgres::NEED, redis::NEED, tools::STRACE, tools::FAKETIME, instructions::VALGRIND])
     });
-    let redis = steps.run("Redis", Redis::start);
-    let redis = || redis.as_ref();
-    check::add(&mut steps, redis());
+    check::add(&mut steps);
     let postgres = steps.run("PostgreSQL", || Postgres::start(Purpose::Tests));
     let postgres = || postgres.as_ref().ok_or_else(|| "PostgreSQL did not start".to_owned());
 
     steps.run("tests on PostgreSQL", || {
-        run_command(check::rust_tests(redis())?.env("TEST_DATABASE", postgres()?.url("postgres")))
+        run_command(check::rust_tests().env("TEST_DATABASE", postgres()?.url("postgres")))
     });
     steps.run("doc tests", || run_command(&mut cargo(["test", "--workspace", "--doc"])));
     let binary = steps.run("release binary", conformance::release_binary);
     steps.run("instruction counts", || instructions::run(&[]));
     let packages = steps.run("npm packages", || npm::install(&conformance::folder()));
+    let redis = steps.run("Redis", Redis::start);
+    let redis = || redis.as_ref().ok_or_else(|| "Redis did not start".to_owned());
     let packages = || packages.ok_or_else(|| "the npm packages are not installed".to_owned());
     let binary = || binary.as_ref().ok_or_else(|| "the release binary was not built".to_owned());
     steps.run("conformance", || {
         packages()?;
-        conformance::scenarios(binary()?, postgres()?, redis().ok_or("Redis did not start")?, &[])
+        conformance::scenarios(binary()?, postgres()?, redis()?, &[])
     });
     steps.run("handing data over", || {
         packages()?;
@@ -39,7 +39,7 @@ pub(crate) fn run() -> Outcome {
     });
     steps.run("beside Better Auth", || {
         packages()?;
-        conformance::alternate(binary()?, postgres()?, redis().ok_or("Redis did not start")?)
+        conformance::alternate(binary()?, postgres()?, redis()?)
     });
     steps.run("TypeScript types", || {
         packages()?;
