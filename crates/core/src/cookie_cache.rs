@@ -14,9 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
 use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
+    Deserialize, Deserializer, Serialize,
     de::{IgnoredAny, MapAccess, Visitor},
-    ser::SerializeMap as _,
 };
 use serde_json::value::RawValue;
 use sha2::Sha256;
@@ -27,7 +26,7 @@ use crate::{
     crypto::{claims, constant_time_eq, hmac_sha256, jwe::Keyring, jws::Hs256, jws::LONGEST_TOKEN},
     env::Env,
     model::{Session, User},
-    store::{Model, ResolvedTable, Schema, Shown},
+    store::{Model, ResolvedTable, Schema, Shown, new_uuid},
     time::Time,
 };
 
@@ -129,7 +128,7 @@ impl CookieCache {
             Sealing::Jwe(keys) => {
                 let mut iv = [0; 16];
                 env.entropy.fill(&mut iv);
-                let id = uuid(env);
+                let id = new_uuid(env);
                 let claims = format!(r#"{members},"iat":{issued},"exp":{ends},"jti":"{id}"}}"#);
                 keys.seal(claims.as_bytes(), iv)
             }
@@ -196,18 +195,6 @@ fn or_one(version: Option<&str>) -> &str {
     version.filter(|version| !version.is_empty()).unwrap_or("1")
 }
 
-/// A random UUID (RFC 9562, version 4).
-fn uuid(env: &Env) -> String {
-    let mut bytes = [0; 16];
-    env.entropy.fill(&mut bytes);
-    let mut number = u128::from_be_bytes(bytes);
-    number = number & !(0xf << 76) | 4 << 76;
-    number = number & !(0b11 << 62) | 0b10 << 62;
-    let digits = format!("{number:032x}");
-    let part = |from, to| digits.get(from..to).unwrap_or_default();
-    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
-}
-
 impl fmt::Debug for Sealing {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -253,8 +240,8 @@ impl<'de> Visitor<'de> for ReadVisitor<'_> {
         let read = || {
             updated_at?;
             Some(Read {
-                session: session?.record(&self.0.sessions)?,
-                user: user?.record(&self.0.users)?,
+                session: remembered(session?.record(&self.0.sessions)?, &SESSION),
+                user: remembered(user?.record(&self.0.users)?, &USER),
                 version,
                 ends,
                 begins,
@@ -264,43 +251,18 @@ impl<'de> Visitor<'de> for ReadVisitor<'_> {
     }
 }
 
+/// The members of a session that upstream's schema for the cache names, in its order.
+const SESSION: [&str; 8] =
+    ["id", "createdAt", "updatedAt", "userId", "expiresAt", "token", "ipAddress", "userAgent"];
+/// The same of a user.
+const USER: [&str; 7] = ["id", "createdAt", "updatedAt", "email", "emailVerified", "name", "image"];
+
 /// A record with its members in the order in which upstream shows them when a cache has remembered it: those that its
-/// schema for the cache names, in that order, and then all others.
-pub(crate) trait Remembered: Model {
-    /// Writes the members.
-    fn serialize_remembered<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
-
-    /// The record, which from here on is written so wherever it is written.
-    fn remembered(self) -> Self;
-}
-
-macro_rules! remembered {
-    ($model:ty: $($wire:literal $field:ident),*) => {
-        impl Remembered for $model {
-            fn serialize_remembered<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let mut map = serializer.serialize_map(None)?;
-                $(map.serialize_entry($wire, &self.$field)?;)*
-                for (name, value) in self.extra.iter() {
-                    map.serialize_entry(name, value)?;
-                }
-                map.end()
-            }
-
-            fn remembered(mut self) -> Self {
-                let own = [$($wire),*].into_iter();
-                let members = own.chain(self.extra.iter().map(|(name, _)| name)).map(str::to_owned).collect();
-                self.extra.show(members);
-                self
-            }
-        }
-    };
-}
-
-remembered! { Session:
-    "id" id, "createdAt" created_at, "updatedAt" updated_at, "userId" user_id, "expiresAt" expires_at, "token" token,
-    "ipAddress" ip_address, "userAgent" user_agent
-}
-remembered! { User:
-    "id" id, "createdAt" created_at, "updatedAt" updated_at, "email" email, "emailVerified" email_verified,
-    "name" name, "image" image
+/// schema for the cache names, and then all others.
+fn remembered<M: Model>(mut record: M, named: &[&'static str]) -> M {
+    let (extra, _) = record.extra();
+    let others = extra.iter().map(|(name, _)| Cow::Owned(name.to_owned()));
+    let members = named.iter().copied().map(Cow::Borrowed).chain(others).collect();
+    extra.show(members);
+    record
 }

@@ -6,10 +6,9 @@
 
 use crate::{
     auth::Engine,
-    cookie_cache::Remembered,
     http::Extract,
     http::cookies,
-    input::{CoercedBoolean, Described, Input as _, Schema, from_query},
+    input::{CoercedBoolean, Input as _, from_query},
     model,
     prelude::*,
 };
@@ -17,7 +16,7 @@ use ::http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{CACHE_CONTROL, PRAGMA},
 };
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 
 pub(crate) struct GetSession;
@@ -45,48 +44,17 @@ output! {
     /// Who is signed in.
     pub(crate) struct Current {
         /// The session.
-        session: Shown<model::Session>,
+        session: model::Session,
         /// Whose it is.
-        user: Shown<model::User>,
+        user: model::User,
         /// Whether the session is due to be renewed by a `POST`, where that is deferred.
         needs_refresh: Option<bool>,
     }
 }
 
-/// A record, which upstream shows in another order when the browser has remembered it.
-#[derive(Debug, Clone)]
-pub(crate) enum Shown<M> {
-    Stored(M),
-    Remembered(M),
-}
-
-impl<M: Remembered> Shown<M> {
-    fn into_inner(self) -> M {
-        match self {
-            Self::Stored(record) => record,
-            Self::Remembered(record) => record.remembered(),
-        }
-    }
-}
-
-impl<M: Remembered> Serialize for Shown<M> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Stored(record) => record.serialize(serializer),
-            Self::Remembered(record) => record.serialize_remembered(serializer),
-        }
-    }
-}
-
-impl<M: Described> Described for Shown<M> {
-    fn describe() -> Schema {
-        M::describe()
-    }
-}
-
 impl Current {
-    fn stored(SignedIn { session, user }: SignedIn, needs_refresh: Option<bool>) -> Self {
-        Self { session: Shown::Stored(session), user: Shown::Stored(user), needs_refresh }
+    fn new(SignedIn { session, user }: SignedIn, needs_refresh: Option<bool>) -> Self {
+        Self { session, user, needs_refresh }
     }
 }
 
@@ -125,10 +93,9 @@ async fn current(cx: &mut Ctx, query: &GetSessionQuery, is_post: bool) -> Result
     cx.forget_leftover_cache();
     let Some(token) = token else { return Ok(None) };
     if !is_set(query.disable_cookie_cache)
-        && let Some(SignedIn { session, user }) = cx.cached_session(&token)
+        && let Some(signed_in) = cx.cached_session(&token)
     {
-        let (session, user) = (Shown::Remembered(session), Shown::Remembered(user));
-        return Ok(Some(Current { session, user, needs_refresh: None }));
+        return Ok(Some(Current::new(signed_in, None)));
     }
     stored(cx, query, is_post, &token).await
 }
@@ -162,7 +129,7 @@ async fn stored(
     let signed_in = SignedIn { session, user };
     if !cx.remembers() || is_set(query.disable_refresh) {
         // Upstream: the cache is not set again either (kept).
-        return Ok(Some(Current::stored(signed_in, None)));
+        return Ok(Some(Current::new(signed_in, None)));
     }
     let renewed_at = signed_in.session.expires_at - engine.resolved.expires_in;
     let is_due = renewed_at + Duration::from_secs(options.update_age.into()) <= now
@@ -170,7 +137,7 @@ async fn stored(
         && limit.leaves_more(signed_in.session.created_at, signed_in.session.expires_at);
     if !may_write || !is_due {
         cx.cache_session(&signed_in, true);
-        return Ok(Some(Current::stored(signed_in, (!may_write).then_some(is_due))));
+        return Ok(Some(Current::new(signed_in, (!may_write).then_some(is_due))));
     }
     let lifetime = limit.cut(engine.resolved.expires_in, signed_in.session.created_at, now);
     let renewed = cx.update_session(token, model::Session::EXPIRES_AT.set(now + lifetime)).await?;
@@ -182,7 +149,7 @@ async fn stored(
     session.expires_at = limit.end(session.created_at, session.expires_at);
     let signed_in = SignedIn { session, ..signed_in };
     cx.set_session(&signed_in, true);
-    Ok(Some(Current::stored(signed_in, None)))
+    Ok(Some(Current::new(signed_in, None)))
 }
 
 fn is_set(flag: Option<CoercedBoolean>) -> bool {
@@ -230,9 +197,7 @@ async fn signed_in(cx: &mut Ctx, disable_cookie_cache: Option<CoercedBoolean>) -
     let mut query = asked.unwrap_or(GetSessionQuery { disable_cookie_cache: None, disable_refresh: None });
     query.disable_cookie_cache = disable_cookie_cache.or(query.disable_cookie_cache);
     match current(cx, &query, false).await {
-        Ok(Some(Current { session, user, .. })) => {
-            Ok(SignedIn { session: session.into_inner(), user: user.into_inner() })
-        }
+        Ok(Some(Current { session, user, .. })) => Ok(SignedIn { session, user }),
         Err(error) if error.status().is_server_error() => Err(error),
         Ok(None) | Err(_) => Err(Error::unauthorized(Code::UNAUTHORIZED)),
     }

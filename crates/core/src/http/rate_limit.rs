@@ -314,9 +314,10 @@ async fn count_elsewhere(
     client: Option<IpAddr>,
 ) -> Result<Result<(), i64>> {
     let Rate { max, window } = limit.rate;
-    // A window of no seconds is refused at start, and so is a storage that is not there.
     let (Some(secondary), Some(seconds)) = (store.secondary(), NonZeroU32::new(window)) else {
-        return Ok(Ok(()));
+        return Err(Error::internal(
+            "a window of no seconds, or no secondary storage, was accepted at start",
+        ));
     };
     let count = secondary.count(&limit.name(client), seconds).await?;
     Ok(if count <= u64::from(max) { Ok(()) } else { Err(millis(window)) })

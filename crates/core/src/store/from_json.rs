@@ -5,7 +5,7 @@ use super::{
     model::{self, Model, Row},
     resolved::ResolvedTable,
     schema::Kind,
-    value::Value,
+    value::{Members, Value},
 };
 use serde::{
     Deserializer,
@@ -24,7 +24,7 @@ struct Whole<'a>(&'a ResolvedTable);
 pub(crate) struct Kept {
     row: Row,
     /// Those that a reply shows, in order.
-    shown: Vec<String>,
+    shown: Members,
     /// Those that are no columns.
     others: Record,
 }
@@ -33,21 +33,21 @@ impl Kept {
     /// The record, if every column that the code knows holds what it should. A column of a plugin or of the operator
     /// that nothing was said about is none of the record's.
     pub(crate) fn record<M: Model>(self, table: &ResolvedTable) -> Option<M> {
-        self.split(table).map(|(record, _)| record)
+        self.split(table).map(|(record, ..)| record)
     }
 
-    fn split<M: Model>(self, table: &ResolvedTable) -> Option<(M, (Vec<String>, Record))> {
+    fn split<M: Model>(self, table: &ResolvedTable) -> Option<(M, Members, Record)> {
         let Self { row, shown, others } = self;
         let mut record: M = model::read(table, row).ok()?;
         record.extra().0.retain(|name| shown.iter().any(|member| member == name));
-        Some((record, (shown, others)))
+        Some((record, shown, others))
     }
 }
 
 /// The record of which an object was kept, with its members in the object's order.
 pub(crate) fn from_map<M: Model>(table: &ResolvedTable, map: &Map<String, Json>) -> Option<M> {
     let kept = Whole(table).deserialize(map).ok()?;
-    let (mut record, (shown, others)) = kept.split::<M>(table)?;
+    let (mut record, shown, others) = kept.split::<M>(table)?;
     let (extra, _) = record.extra();
     for (name, value) in others {
         extra.set(name, value);
@@ -74,7 +74,7 @@ impl<'de> DeserializeSeed<'de> for Shown<'_> {
     type Value = Kept;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kept, D::Error> {
-        deserializer.deserialize_map(Members { table: self.0, leaves_out: true })
+        deserializer.deserialize_map(Object { table: self.0, leaves_out: true })
     }
 }
 
@@ -82,16 +82,16 @@ impl<'de> DeserializeSeed<'de> for Whole<'_> {
     type Value = Kept;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kept, D::Error> {
-        deserializer.deserialize_map(Members { table: self.0, leaves_out: false })
+        deserializer.deserialize_map(Object { table: self.0, leaves_out: false })
     }
 }
 
-struct Members<'a> {
+struct Object<'a> {
     table: &'a ResolvedTable,
     leaves_out: bool,
 }
 
-impl<'de> Visitor<'de> for Members<'_> {
+impl<'de> Visitor<'de> for Object<'_> {
     type Value = Kept;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,7 +115,7 @@ impl<'de> Visitor<'de> for Members<'_> {
                 None => others.set(&*key, map.next_value::<Json>()?),
             }
             if !is_hidden {
-                shown.push(key.into_owned());
+                shown.push(Cow::Owned(key.into_owned()));
             }
         }
         Ok(Kept { row, shown, others })

@@ -23,14 +23,17 @@ pub use self::{
     error::StoreError,
     filter::{Column, Filter, Order, Patch, Select},
     migrate::Migration,
-    model::{Model, Row, describe_model, serialize_members},
+    model::{Model, Row, describe_model},
     resolved::{Ids, Layout, ResolvedTable, Schema, TableLayout},
     schema::{Fallback, Field, Kind, OnDelete, Reference, Table},
     tx::{Tx, Write, Writing},
     value::{FromValue, Record, Value},
 };
 
-pub(crate) use self::from_json::{Shown, from_map, json, to_map};
+pub(crate) use self::{
+    from_json::{Shown, from_map, json, to_map},
+    resolved::new_uuid,
+};
 
 use self::sql::{Dialect, Statement};
 use crate::{config::StoreIdentifier, env::Env, plugin::WriteFn, secondary::Secondary};
@@ -140,14 +143,7 @@ impl Store {
         let env = &self.rules.env;
         match self.schema.ids {
             Ids::Letters => crate::model::new_id(env),
-            Ids::Uuid => {
-                let mut bytes = [0; 16];
-                env.entropy.fill(&mut bytes);
-                // Version 4, variant 1.
-                bytes[6] = bytes[6] & 0x0f | 0x40;
-                bytes[8] = bytes[8] & 0x3f | 0x80;
-                resolved::uuid_text(bytes)
-            }
+            Ids::Uuid => new_uuid(env),
             Ids::Serial | Ids::Database => String::new(),
         }
     }

@@ -7,7 +7,7 @@ use super::{
     value::{Record, Value},
 };
 use crate::input::{Kind as SchemaKind, ObjectSchema, Others, Schema};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// The values of one row, `id` first, then the table's columns in schema order.
 pub type Row = Vec<Value>;
@@ -54,18 +54,6 @@ pub(crate) fn read<M: Model>(table: &ResolvedTable, row: Row) -> Result<M> {
         if field.hidden { hidden } else { shown }.set(field.name.clone().into_owned(), value);
     }
     Ok(record)
-}
-
-/// Writes a record that was kept outside the database: these members, in this order.
-#[doc(hidden)]
-pub fn serialize_members<M: Model, S: Serializer>(
-    record: &M,
-    members: &[String],
-    serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
-    let columns = record.columns();
-    let shown = members.iter().filter_map(|member| columns.iter().find(|(name, _)| name == member));
-    serializer.collect_map(shown.map(|(name, value)| (name, value)))
 }
 
 /// The shape of a record in a reply; `members` are the columns that it shows.
@@ -191,10 +179,19 @@ macro_rules! model {
                 serializer: S,
             ) -> ::core::result::Result<S::Ok, S::Error> {
                 use $crate::input::private::SerializeMap as _;
-                if let Some(members) = self.extra.members() {
-                    return $crate::store::serialize_members(self, members, serializer);
-                }
                 let mut map = serializer.serialize_map(None)?;
+                if let Some(members) = self.extra.members() {
+                    for member in members {
+                        match &**member {
+                            "id" => map.serialize_entry("id", &self.id)?,
+                            $( $wire => { $crate::model!(@entry [$($mark)?] map, self, $field, $wire); } )*
+                            other => if let Some(value) = self.extra.get(other) {
+                                map.serialize_entry(other, value)?;
+                            }
+                        }
+                    }
+                    return map.end();
+                }
                 $( $crate::model!(@entry [$($mark)?] map, self, $field, $wire); )*
                 for (name, value) in self.extra.iter() {
                     map.serialize_entry(name, value)?;

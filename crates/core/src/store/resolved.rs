@@ -9,7 +9,7 @@ use super::{
     schema::{Fallback, Field, Kind, Table},
     value::{Record, Value},
 };
-use crate::time::Time;
+use crate::{env::Env, time::Time};
 use std::{collections::HashMap, sync::Arc};
 
 /// Who makes the ids of new rows, and of which type they are. Everywhere but in the tables they are text.
@@ -200,6 +200,15 @@ pub(crate) fn uuid(id: &str) -> Option<[u8; 16]> {
         digits += 1;
     }
     (text.len() == 36).then_some(bytes)
+}
+
+/// A random UUID (RFC 9562, version 4).
+pub(crate) fn new_uuid(env: &Env) -> String {
+    let mut bytes = [0; 16];
+    env.entropy.fill(&mut bytes);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    uuid_text(bytes)
 }
 
 /// The text of a UUID.

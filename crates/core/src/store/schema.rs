@@ -253,11 +253,4 @@ impl Table {
         self.has_own_ids = true;
         self
     }
-
-    /// Its records are kept somewhere else: the database gets no such table.
-    #[must_use]
-    pub fn elsewhere(mut self, is_elsewhere: bool) -> Self {
-        self.is_elsewhere = is_elsewhere;
-        self
-    }
 }

@@ -84,7 +84,8 @@ impl Tx {
         self.store.secondary()
     }
 
-    /// What the tables are, and nothing that could be asked of them.
+    /// For what is the same inside and outside a transaction, such as the tables' layout. A statement sent to it would
+    /// be none of this transaction's.
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }

@@ -2,7 +2,7 @@
 
 use crate::time::Time;
 use serde::{Serialize, Serializer};
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// One value on its way to or from a column.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,11 +107,14 @@ impl<T: FromValue> FromValue for Option<T> {
     }
 }
 
+/// Names of members, in order.
+pub(crate) type Members = Vec<Cow<'static, str>>;
+
 /// Columns by wire name, in order: those a record has beyond what the code knows, or those about to be written.
 #[derive(Clone, Default, PartialEq)]
 pub struct Record {
     columns: Vec<(String, Value)>,
-    members: Option<Vec<String>>,
+    members: Option<Members>,
 }
 
 impl Record {
@@ -147,11 +150,11 @@ impl Record {
 
     /// Which members a reply shows of the record that these columns belong to, in order; none for a record that came
     /// from the database, of which it shows all.
-    pub fn members(&self) -> Option<&[String]> {
+    pub fn members(&self) -> Option<&[Cow<'static, str>]> {
         self.members.as_deref()
     }
 
-    pub(crate) fn show(&mut self, members: Vec<String>) {
+    pub(crate) fn show(&mut self, members: Members) {
         self.members = Some(members);
     }
 
