@@ -7,6 +7,7 @@ use crate::{
     auth::Engine,
     context::Ctx,
     error::{Code, Error, Result, chain},
+    plugin::Endpoint,
 };
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, request::Parts};
@@ -47,18 +48,26 @@ pub(crate) async fn handle(engine: &Arc<Engine>, request: Request<Bytes>) -> Res
         }
     }
     let Some((position, parameters)) = found.endpoint else { return Engine::not_found() };
+    let Some(endpoint) = engine.manifest.endpoints.get(position) else { return Engine::not_found() };
     let is_read = parts.method == Method::GET;
     let path = route.to_owned();
-    let cx = Ctx::new(Arc::clone(engine), parts, path, parameters);
+    let mut cx = Ctx::new(Arc::clone(engine), parts, path, parameters);
     if is_read {
-        return run(cx, position, body).await;
+        let reply = run(engine, endpoint, &mut cx, &body).await;
+        return cx.finish(reply);
     }
     // In a task of its own, what has begun to write goes on when the client leaves.
-    let task = engine.env.spawn(async move {
-        let deadline = tokio::time::timeout(DEADLINE, run(cx, position, body)).await;
-        deadline.unwrap_or_else(|elapsed| failed(&Error::busy(elapsed)).into_response([], []))
-    });
+    let task = engine.env.spawn(apart(cx, position, body));
     task.await.unwrap_or_else(|error| failed(&Error::internal(error)).into_response([], []))
+}
+
+async fn apart(mut cx: Ctx, position: usize, body: Bytes) -> Response<Bytes> {
+    let engine = Arc::clone(&cx.engine);
+    let Some(endpoint) = engine.manifest.endpoints.get(position) else { return Engine::not_found() };
+    match tokio::time::timeout(DEADLINE, run(&engine, endpoint, &mut cx, &body)).await {
+        Ok(reply) => cx.finish(reply),
+        Err(elapsed) => failed(&Error::busy(elapsed)).into_response([], []),
+    }
 }
 
 async fn limit(
@@ -75,24 +84,22 @@ async fn limit(
     limiter.refuses(&engine.store, &engine.env, engine.addresses.of(parts), path, number).await
 }
 
-async fn run(mut cx: Ctx, position: usize, body: Bytes) -> Response<Bytes> {
-    let engine = Arc::clone(&cx.engine);
-    let Some(endpoint) = engine.manifest.endpoints.get(position) else { return Engine::not_found() };
-    let outcome =
-        match admit(&mut cx, endpoint.reads_body.then_some(&body), endpoint.description.accepts_form) {
-            // Refused before any hook: the reply is upstream's, and no hook sees it.
-            Err(error) => return cx.finish(failed(&error)),
-            Ok(()) => hooked(&engine, &mut cx, &endpoint.path, &*endpoint.run).await,
-        };
+async fn run(engine: &Engine, endpoint: &Endpoint, cx: &mut Ctx, body: &Bytes) -> Reply {
+    let body = endpoint.reads_body.then_some(body);
+    let outcome = match admit(cx, body, endpoint.description.accepts_form) {
+        // Refused before any hook: the reply is upstream's, and no hook sees it.
+        Err(error) => return failed(&error),
+        Ok(()) => hooked(engine, cx, &endpoint.path, &*endpoint.run).await,
+    };
     let mut reply = outcome.unwrap_or_else(failed_or_interrupted);
     for (_, hook) in engine.manifest.hooks.after.iter().filter(|(pattern, _)| pattern.matches(&endpoint.path))
     {
-        if let Err(error) = hook(&mut cx, &mut reply).await {
+        if let Err(error) = hook(cx, &mut reply).await {
             reply = failed_or_interrupted(error);
         }
     }
     cx.forget_failures().await;
-    cx.finish(reply)
+    reply
 }
 
 /// Reads the body and checks where the request comes from.

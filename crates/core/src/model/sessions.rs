@@ -68,7 +68,7 @@ impl Sessions<&Store> {
                 Found::Nothing | Found::Refused => return Ok(None),
             }
         }
-        Ok(self.database.find_with_parent(Session::TOKEN.eq(token), Session::USER_ID).await?)
+        Ok(self.database.find_with_parent(Session::TOKEN, token, Session::USER_ID).await?)
     }
 
     /// The sessions of a user that have not ended by `now`.

@@ -185,15 +185,16 @@ impl Store {
         self.read_one(statement, table.kinds(), reach).await?.map(|row| model::read(table, row)).transpose()
     }
 
-    /// A row and the row its column `on` points at, in one statement.
+    /// The row with `value` in its column `by`, and the row its column `on` points at, in one statement.
     pub async fn find_with_parent<M: Model, P: Model>(
         &self,
-        filter: Filter<M>,
+        by: Column<M, String>,
+        value: &str,
         on: Column<M, String>,
     ) -> Result<Option<(M, P)>> {
         let (child, parent) = (self.table::<M>()?, self.table::<P>()?);
-        let reach = reach(child, &filter.node);
-        let statement = sql::find_with_parent(self.dialect(), child, parent, on.name(), filter.node);
+        let reach = if child.is_unique(by.name()) { Reach::Point } else { Reach::Scan };
+        let statement = sql::find_with_parent(self.dialect(), child, parent, on.name(), by.name(), value);
         let Some(mut row) = self.read_one(statement, child.kinds().chain(parent.kinds()), reach).await?
         else {
             return Ok(None);

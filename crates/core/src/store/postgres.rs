@@ -96,7 +96,7 @@ impl Database {
     }
 
     pub(crate) async fn ping(&self) -> Result<()> {
-        let statement = Statement { text: "select 1".to_owned(), values: Vec::new() };
+        let statement = Statement { text: "select 1".into(), values: Vec::new() };
         self.read_one(&statement).await.map(drop)
     }
 

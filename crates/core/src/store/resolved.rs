@@ -7,10 +7,14 @@
 use super::{
     error::StoreError,
     schema::{Fallback, Field, Kind, Table},
+    sql::Join,
     value::{Record, Value},
 };
 use crate::{env::Env, time::Time};
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 /// Who makes the ids of new rows, and of which type they are. Everywhere but in the tables they are text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,6 +71,8 @@ pub struct ResolvedTable {
     is_renamed: bool,
     fills: bool,
     is_elsewhere: bool,
+    /// See [`super::sql::find_with_parent`].
+    pub(super) join: OnceLock<Join>,
 }
 
 impl ResolvedTable {
@@ -91,6 +97,7 @@ impl ResolvedTable {
             is_renamed,
             fills,
             is_elsewhere: table.is_elsewhere,
+            join: OnceLock::new(),
         }
     }
 
@@ -229,7 +236,6 @@ pub(crate) fn uuid_text(bytes: [u8; 16]) -> String {
 #[derive(Debug, Default)]
 pub struct Schema {
     tables: Vec<Arc<ResolvedTable>>,
-    by_name: HashMap<&'static str, usize>,
     pub(crate) ids: Ids,
 }
 
@@ -287,8 +293,7 @@ impl Schema {
         let ids = layout.ids;
         let tables: Vec<_> =
             merged.into_iter().map(|merged| Arc::new(ResolvedTable::new(merged, ids))).collect();
-        let by_name = tables.iter().enumerate().map(|(position, table)| (table.name, position)).collect();
-        Ok(Self { tables, by_name, ids })
+        Ok(Self { tables, ids })
     }
 
     /// All tables that the database has, in the order they are created.
@@ -298,7 +303,8 @@ impl Schema {
 
     /// One table, by its declared name.
     pub fn table(&self, name: &str) -> Option<&Arc<ResolvedTable>> {
-        self.tables.get(*self.by_name.get(name)?)
+        // There are a dozen or two, which takes less time than a hash of the name.
+        self.tables.iter().find(|table| table.name == name)
     }
 
     /// An error of the database's in declared names.

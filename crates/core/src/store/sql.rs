@@ -9,7 +9,7 @@ use super::{
     resolved::{Ids, ResolvedTable, serial, uuid},
     value::Value,
 };
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 /// What the two databases spell differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) enum Dialect {
 /// A statement and what its placeholders stand for.
 #[derive(Debug)]
 pub(crate) struct Statement {
-    pub(crate) text: String,
+    pub(crate) text: Arc<str>,
     pub(crate) values: Vec<Value>,
 }
 
@@ -170,35 +170,77 @@ impl Writer {
         self.value(value);
     }
 
+    /// All columns of the rows that it has written.
+    fn returning(mut self, table: &ResolvedTable) -> Statement {
+        self.text.push_str(" returning ");
+        self.text.push_str(&table.columns);
+        self.done()
+    }
+
     fn done(self) -> Statement {
-        Statement { text: self.text, values: self.values }
+        Statement { text: self.text.into(), values: self.values }
     }
 }
 
 pub(crate) fn find(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Statement {
+    finding(dialect, table, filter).done()
+}
+
+fn finding(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Writer {
     let mut sql = Writer::new(dialect, &["select ", &table.columns, " from \"", &table.relation, "\""]);
     sql.filter(table, filter, false);
     sql.text.push_str(" limit 1");
-    sql.done()
+    sql
 }
 
 /// A row that nobody else changes until the transaction ends. SQLite has one writer at a time, so whoever writes holds
 /// the lock already; PostgreSQL's kind still lets others refer to the row.
 pub(crate) fn lock(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Statement {
-    let mut statement = find(dialect, table, filter);
+    let mut sql = finding(dialect, table, filter);
     if dialect == Dialect::Postgres {
-        statement.text.push_str(" for no key update");
+        sql.text.push_str(" for no key update");
     }
-    statement
+    sql.done()
 }
 
-/// A row of `child` and the row of `parent` whose id its column `on` holds.
+/// The text of the join that a table is asked for: every session check is this one statement, so it is written once.
+#[derive(Debug)]
+pub(super) struct Join {
+    parent: &'static str,
+    on: &'static str,
+    by: &'static str,
+    text: Arc<str>,
+}
+
+/// The row of `child` with `value` in its column `by`, and the row of `parent` whose id its column `on` holds. Its text
+/// is kept for the first join that a table is asked for; any other is written each time.
 pub(crate) fn find_with_parent(
     dialect: Dialect,
     child: &ResolvedTable,
     parent: &ResolvedTable,
+    on: &'static str,
+    by: &'static str,
+    value: &str,
+) -> Statement {
+    let write = || join(dialect, child, parent, on, by, value);
+    // Whether such a value is an id, and what it is in the statement, is to be seen each time.
+    if child.has_typed_key(by) {
+        return write();
+    }
+    let kept = child.join.get_or_init(|| Join { parent: parent.name, on, by, text: write().text });
+    if (kept.parent, kept.on, kept.by) != (parent.name, on, by) {
+        return write();
+    }
+    Statement { text: Arc::clone(&kept.text), values: vec![value.into()] }
+}
+
+fn join(
+    dialect: Dialect,
+    child: &ResolvedTable,
+    parent: &ResolvedTable,
     on: &str,
-    filter: Node,
+    by: &'static str,
+    value: &str,
 ) -> Statement {
     let mut sql = Writer::new(
         dialect,
@@ -217,10 +259,10 @@ pub(crate) fn find_with_parent(
             &child.relation,
             "\".\"",
             child.column(on),
-            "\"",
+            "\" where ",
         ],
     );
-    sql.filter(child, filter, true);
+    sql.compare(child, by, Operator::Equal, value.into(), true);
     sql.text.push_str(" limit 1");
     sql.done()
 }
@@ -261,10 +303,8 @@ pub(crate) fn insert<'a>(
     table: &ResolvedTable,
     columns: impl IntoIterator<Item = (&'a str, Value)>,
 ) -> Statement {
-    let mut sql = insert_values(dialect, table, columns);
-    sql.text.push_str(" returning ");
-    sql.text.push_str(&table.columns);
-    sql.done()
+    let sql = insert_values(dialect, table, columns);
+    sql.returning(table)
 }
 
 /// Inserts a row only while one of `other` matches, which nobody else changes until the transaction ends. PostgreSQL
@@ -283,9 +323,8 @@ pub(crate) fn insert_while<'a>(
     if dialect == Dialect::Postgres {
         sql.text.push_str(" for share");
     }
-    sql.text.push_str(") returning ");
-    sql.text.push_str(&table.columns);
-    sql.done()
+    sql.text.push(')');
+    sql.returning(table)
 }
 
 /// Inserts a row or, where its value in `unique` is taken, counts it into the row that is there: one statement. A row
@@ -326,9 +365,7 @@ pub(crate) fn tally<'a>(
         }
     }
     sql.filter(table, Node::Any(vec![stale, guard]), true);
-    sql.text.push_str(" returning ");
-    sql.text.push_str(&table.columns);
-    sql.done()
+    sql.returning(table)
 }
 
 fn insert_values<'a>(
@@ -374,6 +411,25 @@ pub(crate) fn update<'a>(
     filter: Node,
     columns: impl IntoIterator<Item = (&'a str, &'a Value)>,
 ) -> Statement {
+    updating(dialect, table, filter, columns).done()
+}
+
+/// An update of one row that answers with the row it left.
+pub(crate) fn update_returning<'a>(
+    dialect: Dialect,
+    table: &ResolvedTable,
+    filter: Node,
+    columns: impl IntoIterator<Item = (&'a str, &'a Value)>,
+) -> Statement {
+    updating(dialect, table, filter, columns).returning(table)
+}
+
+fn updating<'a>(
+    dialect: Dialect,
+    table: &ResolvedTable,
+    filter: Node,
+    columns: impl IntoIterator<Item = (&'a str, &'a Value)>,
+) -> Writer {
     let mut sql = Writer::new(dialect, &["update \"", &table.relation, "\" set "]);
     for (position, (column, value)) in columns.into_iter().enumerate() {
         if position > 0 {
@@ -384,20 +440,7 @@ pub(crate) fn update<'a>(
         sql.assigned(table, column, value.clone());
     }
     sql.filter(table, filter, false);
-    sql.done()
-}
-
-/// An update of one row that answers with the row it left.
-pub(crate) fn update_returning<'a>(
-    dialect: Dialect,
-    table: &ResolvedTable,
-    filter: Node,
-    columns: impl IntoIterator<Item = (&'a str, &'a Value)>,
-) -> Statement {
-    let mut statement = update(dialect, table, filter, columns);
-    statement.text.push_str(" returning ");
-    statement.text.push_str(&table.columns);
-    statement
+    sql
 }
 
 pub(crate) fn delete(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Statement {
@@ -424,9 +467,8 @@ pub(crate) fn take(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Sta
         Dialect::Sqlite => " limit 1",
         Dialect::Postgres => " limit 1 for update",
     });
-    sql.text.push_str(") returning ");
-    sql.text.push_str(&table.columns);
-    sql.done()
+    sql.text.push(')');
+    sql.returning(table)
 }
 
 /// Adds to a number where the filter still holds: guard and write are one statement.
@@ -438,9 +480,7 @@ pub(crate) fn add(dialect: Dialect, table: &ResolvedTable, filter: Node, column:
     );
     sql.value(Value::Integer(by));
     sql.filter(table, filter, false);
-    sql.text.push_str(" returning ");
-    sql.text.push_str(&table.columns);
-    sql.done()
+    sql.returning(table)
 }
 
 /// Deletes at most `limit` rows. The filter is written twice: a row that changes while it is being looked at is judged
@@ -476,10 +516,10 @@ mod tests {
         let table = schema.table("user").expect("core has users");
         let filter = || User::EMAIL.eq("a@b.c").and(User::IMAGE.eq(None::<String>)).node;
         let sqlite = count(Dialect::Sqlite, table, filter());
-        assert_eq!(sqlite.text, r#"select count(*) from "user" where ("email" = ?1 and "image" is null)"#);
+        assert_eq!(*sqlite.text, *r#"select count(*) from "user" where ("email" = ?1 and "image" is null)"#);
         assert_eq!(sqlite.values, [Value::from("a@b.c")]);
         let postgres = count(Dialect::Postgres, table, filter());
-        assert_eq!(postgres.text, r#"select count(*) from "user" where ("email" = $1 and "image" is null)"#);
+        assert_eq!(*postgres.text, *r#"select count(*) from "user" where ("email" = $1 and "image" is null)"#);
     }
 
     #[test]
@@ -487,8 +527,8 @@ mod tests {
         let schema = schema();
         let table = schema.table("user").expect("core has users");
         assert_eq!(
-            count(Dialect::Sqlite, table, Filter::<User>::everything().node).text,
-            r#"select count(*) from "user""#
+            *count(Dialect::Sqlite, table, Filter::<User>::everything().node).text,
+            *r#"select count(*) from "user""#
         );
     }
 
@@ -514,7 +554,7 @@ mod tests {
             r#" where ("narthexGuess"."lastAttempt" <= $5 or "narthexGuess"."failures" < $6)"#,
             r#" returning "id", "failures", "lastAttempt""#,
         ];
-        assert_eq!(statement.text, expected.concat());
+        assert_eq!(*statement.text, expected.concat());
         assert_eq!(statement.values.len(), 6);
     }
 
@@ -546,14 +586,16 @@ mod tests {
     fn a_join_names_the_table_of_every_column() {
         let schema = schema();
         let (session, user) = (schema.table("session").expect("core"), schema.table("user").expect("core"));
-        let statement =
-            find_with_parent(Dialect::Postgres, session, user, "userId", Session::TOKEN.eq("t").node);
-        assert!(
-            statement.text.ends_with(
-                r#" from "session" join "user" on "user"."id" = "session"."userId" where "session"."token" = $1 limit 1"#
-            ),
-            "{}",
-            statement.text
-        );
+        let ends = |by, value, end: &str| {
+            let statement = find_with_parent(Dialect::Postgres, session, user, "userId", by, value);
+            let beginning =
+                r#" from "session" join "user" on "user"."id" = "session"."userId" where "session"."#;
+            assert!(statement.text.ends_with(&format!("{beginning}{end}")), "{}", statement.text);
+            assert_eq!(statement.values, [Value::from(value)]);
+        };
+        ends("token", "t", r#""token" = $1 limit 1"#);
+        // The text that is kept is for this column alone.
+        ends("id", "i", r#""id" = $1 limit 1"#);
+        ends("token", "u", r#""token" = $1 limit 1"#);
     }
 }

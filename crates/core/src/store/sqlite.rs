@@ -89,7 +89,7 @@ impl Database {
     }
 
     pub(crate) fn ping(&self) -> Result<()> {
-        let statement = Statement { text: "select 1".to_owned(), values: Vec::new() };
+        let statement = Statement { text: "select 1".into(), values: Vec::new() };
         self.with_reader(|connection| read_one(connection, &statement, std::iter::once(Kind::BigInteger)))
             .map(drop)
     }
