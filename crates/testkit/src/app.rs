@@ -10,7 +10,7 @@ use crate::{
 use bytes::Bytes;
 use http::Request;
 use narthex::{
-    Auth, AuthBuilder, BoxFuture, BuildError, Clock as _, Config, Ctx, Env, Plugin, RedisStorage, Store,
+    Auth, AuthBuilder, BoxFuture, BuildError, Clock as _, Config, Ctx, Env, Plugin, SecondaryStorage, Store,
 };
 use serde_json::Value;
 use std::{
@@ -43,7 +43,6 @@ pub struct Builder {
     clock: FixedClock,
     timer: Option<InstantTimer>,
     database: Option<Arc<Database>>,
-    secondary: Option<RedisStorage>,
     seed: u64,
 }
 
@@ -83,7 +82,6 @@ impl Default for Builder {
             clock: FixedClock::default(),
             timer: None,
             database: None,
-            secondary: None,
             seed: 1,
         }
     }
@@ -115,8 +113,8 @@ impl Builder {
     }
 
     /// Keeps sessions and verifications there.
-    pub fn secondary(mut self, storage: RedisStorage) -> Self {
-        self.secondary = Some(storage);
+    pub fn secondary(mut self, storage: impl SecondaryStorage) -> Self {
+        self.plugins.push(Box::new(|builder| builder.secondary_storage(storage)));
         self
     }
 
@@ -151,10 +149,6 @@ impl Builder {
         let origin = url::Url::parse(&self.config.base_url).map(|url| url.origin().ascii_serialization());
         let builder = Auth::builder(self.config).env(env).plugin(Probe(jobs.clone()));
         let builder = self.plugins.into_iter().fold(builder, |builder, add| add(builder));
-        let builder = match self.secondary {
-            Some(storage) => builder.secondary_storage(storage),
-            None => builder,
-        };
         let store = Store::open(database.url()).await.expect("the database opens");
         let auth = builder.build(store).await?;
         Ok(TestApp {

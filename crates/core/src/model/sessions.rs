@@ -8,7 +8,7 @@ use crate::{
     model::{Account, User, new_id, users::unwritable},
     plugin::Event,
     secondary::{Found, Secondary, Told},
-    store::{self, Filter, Patch, Record, Store, Tx, from_map, json, to_map},
+    store::{self, Filter, Patch, Record, Select, Store, Tx, from_map, json, to_map},
     time::Time,
 };
 use serde_json::{Map, Value as Json};
@@ -157,6 +157,7 @@ impl Sessions<&mut Tx> {
                 token: session.token.clone(),
                 user_id: session.user_id.clone(),
                 expires_at: session.expires_at,
+                account: account.cloned().map(Box::new),
             });
         }
         self.database.emit(SessionCreated { session: session.clone() });
@@ -220,9 +221,11 @@ impl Sessions<&mut Tx> {
 
     /// Ends every session of a user.
     pub async fn revoke_all(&mut self, user_id: &str) -> Result<()> {
-        self.end(Session::USER_ID.eq(user_id)).await?;
+        let sessions = Session::USER_ID.eq(user_id);
+        let known = self.known(sessions.clone()).await?;
+        self.end(sessions).await?;
         let before = self.database.env().clock.now();
-        self.tell(|| Told::AllEnded { user_id: user_id.to_owned(), before });
+        self.tell(|| Told::AllEnded { user_id: user_id.to_owned(), before, known });
         Ok(())
     }
 
@@ -230,9 +233,21 @@ impl Sessions<&mut Tx> {
     /// upstream leaves it.
     pub async fn revoke_others(&mut self, user_id: &str, token: &str) -> Result<()> {
         let now = self.database.env().clock.now();
-        self.end(of_by(user_id, now).and(Session::TOKEN.ne(token))).await?;
-        self.tell(|| Told::OthersEnded { user_id: user_id.to_owned(), token: token.to_owned() });
+        let others = of_by(user_id, now).and(Session::TOKEN.ne(token));
+        let known = self.known(others.clone()).await?;
+        self.end(others).await?;
+        self.tell(|| Told::OthersEnded { user_id: user_id.to_owned(), token: token.to_owned(), known });
         Ok(())
+    }
+
+    /// The tokens of sessions that the database has and that are kept elsewhere too, where the list of them may have
+    /// been lost.
+    async fn known(&mut self, sessions: Filter<Session>) -> Result<Vec<String>> {
+        if !self.database.secondary().is_some_and(Secondary::has_sessions_in_database) {
+            return Ok(Vec::new());
+        }
+        let sessions: Vec<Session> = self.database.list(Select::matching(sessions)).await?;
+        Ok(sessions.into_iter().map(|session| session.token).collect())
     }
 
     /// Ends sessions as far as the database has them.

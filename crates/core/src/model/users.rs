@@ -131,8 +131,8 @@ impl Users<&mut Tx> {
         let now = self.database.env().clock.now();
         let changed = self.database.change(User::ID.eq(id), patch.and(User::UPDATED_AT.set(now))).await;
         let changed = changed.map_err(|error| unwritable(error, Code::FAILED_TO_UPDATE_USER))?;
-        if let Some(user) = changed.as_ref().filter(|_| self.database.secondary().is_some()) {
-            self.database.tell(Told::UserChanged(user.clone()));
+        if changed.is_some() && self.database.secondary().is_some() {
+            self.database.tell(Told::UserChanged { user_id: id.to_owned() });
         }
         Ok(changed)
     }

@@ -22,7 +22,7 @@ use crate::{
     config::Config,
     env::BoxFuture,
     error::{BoxError, Error, Result, chain},
-    model::{Session, User, Verification},
+    model::{Account, Session, Verification},
     store::{Model as _, Record, Store},
     time::Time,
 };
@@ -80,18 +80,24 @@ pub(crate) struct Secondary {
 /// What a transaction has to tell once it is committed.
 #[derive(Debug)]
 pub(crate) enum Told {
-    /// Somebody signed in.
-    SessionMade { session: Map<String, Json>, token: String, user_id: String, expires_at: Time },
+    /// Somebody signed in, with the password of `account` if there is one.
+    SessionMade {
+        session: Map<String, Json>,
+        token: String,
+        user_id: String,
+        expires_at: Time,
+        account: Option<Box<Account>>,
+    },
     /// Some columns of a session have other values, in the database too.
     SessionChanged { token: String, columns: Record },
     /// A session has ended, if it was this user's.
     SessionEnded { token: String, of: Option<String> },
-    /// All sessions of a user that were made before have ended.
-    AllEnded { user_id: String, before: Time },
-    /// All sessions of a user but one have ended.
-    OthersEnded { user_id: String, token: String },
+    /// All sessions of a user that were made before have ended, among them those the database knew.
+    AllEnded { user_id: String, before: Time, known: Vec<String> },
+    /// All sessions of a user but one have ended, among them those the database knew.
+    OthersEnded { user_id: String, token: String, known: Vec<String> },
     /// A user is another than the sessions remember.
-    UserChanged(User),
+    UserChanged { user_id: String },
     /// Something waits to be redeemed.
     Issued { identifier: String, value: Map<String, Json>, expires_at: Time },
     /// Nothing waits under this identifier any more.
@@ -162,11 +168,12 @@ impl Secondary {
     async fn tell_one(&self, store: &Store, told: Told) -> Result<()> {
         let now = store.now();
         match told {
-            Told::SessionMade { session, token, user_id, expires_at } => {
-                let made = self.session_made(store, session, &token, &user_id, expires_at).await;
+            Told::SessionMade { session, token, user_id, expires_at, account } => {
+                let made =
+                    self.session_made(store, session, &token, &user_id, expires_at, account.as_deref()).await;
                 match made {
                     // Upstream: whoever asks for it finds it in the database.
-                    Err(error) if self.falls_back() => {
+                    Err(error) if self.falls_back() && error.status().is_server_error() => {
                         tracing::error!(error = chain(&error), "a new session is in the database only");
                         Ok(())
                     }
@@ -177,9 +184,11 @@ impl Secondary {
                 self.change_session(store.resolved::<Session>()?, &token, &columns, now).await.map(drop)
             }
             Told::SessionEnded { token, of } => self.session_ended(store, &token, of.as_deref()).await,
-            Told::AllEnded { user_id, before } => self.all_ended(&user_id, before, now).await,
-            Told::OthersEnded { user_id, token } => self.others_ended(&user_id, &token, now).await,
-            Told::UserChanged(user) => self.user_changed(store.resolved::<User>()?, &user, now).await,
+            Told::AllEnded { user_id, before, known } => self.all_ended(&user_id, before, known, now).await,
+            Told::OthersEnded { user_id, token, known } => {
+                self.end_listed(&user_id, now, Some(&token), known).await
+            }
+            Told::UserChanged { user_id } => self.user_changed(store, &user_id, now).await,
             Told::Issued { identifier, value, expires_at } => {
                 self.issued(&identifier, value, expires_at, now).await
             }
@@ -191,18 +200,28 @@ impl Secondary {
     async fn edit<T>(&self, key: &str, mut change: impl FnMut(Option<&str>) -> Edit<T> + Send) -> Result<T> {
         for _ in 0..TRIES {
             let there = self.storage.get(key).await.map_err(away)?;
-            let (value, answer) = match change(there.as_deref()) {
-                Edit::Leave(answer) => return Ok(answer),
-                Edit::Forget(answer) => (None, answer),
-                Edit::Put(text, seconds, answer) => (Some((text, seconds)), answer),
-            };
-            let value = value.as_ref().map(|(text, seconds)| (text.as_str(), *seconds));
-            if self.storage.replace(key, there.as_deref(), value).await.map_err(away)? {
+            let edit = change(there.as_deref());
+            if let Some(answer) = self.try_edit(key, there.as_deref(), edit).await? {
                 return Ok(answer);
             }
         }
-        Err(away("others change the same value all the time".into()))
+        Err(contended())
     }
+
+    /// Makes of the text under a key what it is to become, if it still is `there`; nothing when it is another by now.
+    async fn try_edit<T>(&self, key: &str, there: Option<&str>, edit: Edit<T>) -> Result<Option<T>> {
+        let (value, answer) = match edit {
+            Edit::Leave(answer) => return Ok(Some(answer)),
+            Edit::Forget(answer) => (None, answer),
+            Edit::Put(text, seconds, answer) => (Some((text, seconds)), answer),
+        };
+        let value = value.as_ref().map(|(text, seconds)| (text.as_str(), *seconds));
+        Ok(self.storage.replace(key, there, value).await.map_err(away)?.then_some(answer))
+    }
+}
+
+fn contended() -> Error {
+    away("others change the same value all the time".into())
 }
 
 /// What becomes of a text, and what the caller is told.

@@ -1,13 +1,14 @@
 //! Sessions outside the database: each under its token with its user, and a list of them for each user.
 
-use super::{Edit, Secondary, away, seconds_until};
+use super::{Edit, Secondary, TRIES, away, contended, seconds_until};
 use crate::{
-    error::Result,
-    model::{Session, User, Users, sessions::ended},
+    error::{Code, Error, Result},
+    model::{Account, Session, User, Users, sessions::ended},
     store::{Record, ResolvedTable, Store, from_map, json, to_map},
     time::Time,
 };
 use serde_json::{Map, Value as Json};
+use std::collections::{BTreeSet, HashSet};
 
 /// What is under a token.
 pub(crate) enum Found {
@@ -26,13 +27,6 @@ struct Entry {
     /// Milliseconds.
     expires_at: f64,
     whole: Json,
-}
-
-/// Which of a user's sessions are to end.
-#[derive(Clone, Copy)]
-enum Meant<'a> {
-    MadeBy(Time),
-    AllBut(&'a str),
 }
 
 fn list_key(user_id: &str) -> String {
@@ -60,9 +54,9 @@ impl Secondary {
         let (table, now) = (store.resolved::<Session>()?, store.now());
         let list = self.storage.get(&list_key(user_id)).await.map_err(away)?;
         let mut sessions: Vec<Session> = Vec::new();
-        let mut revoked_before = None;
+        let (mut seen, mut revoked_before) = (HashSet::new(), None);
         for entry in read_list(list.as_deref(), now) {
-            if sessions.iter().any(|session| session.token == entry.token) {
+            if !seen.insert(entry.token.clone()) {
                 continue;
             }
             let Some(text) = self.storage.get(&entry.token).await.map_err(away)? else { continue };
@@ -86,6 +80,9 @@ impl Secondary {
         Ok(milliseconds(text.as_deref()))
     }
 
+    /// Keeps a new session. What happened since it was written to the database, or since its password was compared, is
+    /// looked at once the session can be found by whoever ends it: who changes a password, or ends sessions, either sees
+    /// this one or is seen here.
     pub(super) async fn session_made(
         &self,
         store: &Store,
@@ -93,15 +90,34 @@ impl Secondary {
         token: &str,
         user_id: &str,
         expires_at: Time,
+        account: Option<&Account>,
     ) -> Result<()> {
         let now = store.now();
         let Some(user) = Users::new(store).by_id(user_id).await? else { return Ok(()) };
-        let user = to_map(store.resolved::<User>()?, &user);
+        let text = written(session, to_map(store.resolved::<User>()?, &user).into());
         let Some(seconds) = seconds_until(expires_at, now) else { return Ok(()) };
-        let text = written(session, user.into());
-        // Listed last, so that whoever ends the others meanwhile has either ended it or leaves it where it is seen.
         self.storage.set(token, &text, seconds).await.map_err(away)?;
-        self.list(user_id, token, expires_at, now).await
+        self.list(user_id, token, expires_at, now).await?;
+
+        if let Some(account) = account
+            && store.find(account.unchanged()).await?.is_none()
+        {
+            self.forget(user_id, token, now).await?;
+            return Err(Error::unauthorized(Code::INVALID_EMAIL_OR_PASSWORD));
+        }
+        let row = Session::TOKEN.eq(token).and(Session::EXPIRES_AT.gt(now));
+        if self.sessions_in_database && store.find(row).await?.is_none() {
+            return self.forget(user_id, token, now).await;
+        }
+        match Users::new(store).by_id(user_id).await? {
+            Some(current) if current != user => self.refresh_user(store, user_id, token, now).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn forget(&self, user_id: &str, token: &str, now: Time) -> Result<()> {
+        self.storage.delete(token).await.map_err(away)?;
+        self.unlist(user_id, now, |listed| listed == token).await
     }
 
     /// Gives some columns of a session other values; `None` when there is none.
@@ -112,29 +128,26 @@ impl Secondary {
         columns: &Record,
         now: Time,
     ) -> Result<Option<Session>> {
-        let changed = self
-            .edit(token, |text| {
-                let Some((mut session, user)) = text.and_then(|text| read(text, token)) else {
-                    return Edit::Leave(None);
-                };
-                for (name, value) in columns.iter() {
-                    session.insert(name.to_owned(), json(value));
-                }
-                // Upstream: what no reply shows is lost from here on (kept).
-                session.retain(|name, _| table.field(name).is_none_or(|field| !field.hidden));
-                let Some(changed) = from_map::<Session>(table, &session) else { return Edit::Leave(None) };
-                match seconds_until(changed.expires_at, now) {
-                    Some(seconds) => Edit::Put(written(session, user), seconds, Some(changed)),
-                    None => Edit::Leave(Some(changed)),
-                }
-            })
-            .await?;
-        if let Some(session) =
-            changed.as_ref().filter(|session| seconds_until(session.expires_at, now).is_some())
-        {
-            self.list(&session.user_id, token, session.expires_at, now).await?;
+        for _ in 0..TRIES {
+            let text = self.storage.get(token).await.map_err(away)?;
+            let Some((mut session, user)) = text.as_deref().and_then(|text| read(text, token)) else {
+                return Ok(None);
+            };
+            for (name, value) in columns.iter() {
+                session.insert(name.to_owned(), json(value));
+            }
+            // Upstream: what no reply shows is lost from here on (kept).
+            session.retain(|name, _| table.field(name).is_none_or(|field| !field.hidden));
+            let Some(changed) = from_map::<Session>(table, &session) else { return Ok(None) };
+            let Some(seconds) = seconds_until(changed.expires_at, now) else { return Ok(Some(changed)) };
+            // Before it lives longer: a session that is not on the list is missed by whoever ends all of them.
+            self.list(&changed.user_id, token, changed.expires_at, now).await?;
+            let edit = Edit::Put(written(session, user), seconds, changed);
+            if let Some(changed) = self.try_edit(token, text.as_deref(), edit).await? {
+                return Ok(Some(changed));
+            }
         }
-        Ok(changed)
+        Err(contended())
     }
 
     pub(super) async fn session_ended(&self, store: &Store, token: &str, of: Option<&str>) -> Result<()> {
@@ -151,12 +164,18 @@ impl Secondary {
         }
         self.storage.delete(token).await.map_err(away)?;
         match user_id {
-            Some(user_id) => self.unlist(&user_id, now, &[token.to_owned()]).await,
+            Some(user_id) => self.unlist(&user_id, now, |listed| listed == token).await,
             None => Ok(()),
         }
     }
 
-    pub(super) async fn all_ended(&self, user_id: &str, before: Time, now: Time) -> Result<()> {
+    pub(super) async fn all_ended(
+        &self,
+        user_id: &str,
+        before: Time,
+        known: Vec<String>,
+        now: Time,
+    ) -> Result<()> {
         let seconds = seconds_until(now + self.longest_session, now);
         self.edit(&revocation_key(user_id), |there| {
             let before = before.max(milliseconds(there));
@@ -166,55 +185,56 @@ impl Secondary {
             }
         })
         .await?;
-        self.end_listed(user_id, now, Meant::MadeBy(before)).await
+        self.end_listed(user_id, now, None, known).await
     }
 
-    /// What is no session was not made at all, and goes too.
-    async fn was_made_by(&self, token: &str, time: Time) -> Result<bool> {
-        let text = self.storage.get(token).await.map_err(away)?;
-        let session = text.and_then(|text| read(&text, token)).map(|(session, _)| session);
-        let created_at = session.and_then(|session| Time::parse(session.get("createdAt")?.as_str()?));
-        Ok(created_at.is_none_or(|created_at| created_at <= time))
-    }
-
-    pub(super) async fn others_ended(&self, user_id: &str, token: &str, now: Time) -> Result<()> {
-        self.end_listed(user_id, now, Meant::AllBut(token)).await
-    }
-
-    /// Ends those on the list of a user that are `meant`. They leave the list last: whoever asks again after a failure
-    /// finds them there.
-    async fn end_listed(&self, user_id: &str, now: Time, meant: Meant<'_>) -> Result<()> {
+    /// Ends those on the list of a user, and those that are `known`, but one. They leave the list last: whoever asks
+    /// again after a failure finds them there.
+    pub(super) async fn end_listed(
+        &self,
+        user_id: &str,
+        now: Time,
+        but: Option<&str>,
+        known: Vec<String>,
+    ) -> Result<()> {
         let list = self.storage.get(&list_key(user_id)).await.map_err(away)?;
-        let mut ended = Vec::new();
-        for Entry { token, .. } in read_list(list.as_deref(), Time::from_millis(0)) {
-            let is_meant = match meant {
-                Meant::MadeBy(time) => self.was_made_by(&token, time).await?,
-                Meant::AllBut(other) => token != other,
-            };
-            if is_meant {
-                self.storage.delete(&token).await.map_err(away)?;
-                ended.push(token);
-            }
+        let listed = read_list(list.as_deref(), Time::from_millis(0)).into_iter().map(|entry| entry.token);
+        let meant: BTreeSet<String> =
+            listed.chain(known).filter(|token| Some(token.as_str()) != but).collect();
+        for token in &meant {
+            self.storage.delete(token).await.map_err(away)?;
         }
-        self.unlist(user_id, now, &ended).await
+        self.unlist(user_id, now, |token| meant.contains(token)).await
     }
 
-    pub(super) async fn user_changed(&self, table: &ResolvedTable, user: &User, now: Time) -> Result<()> {
-        let list = self.storage.get(&list_key(&user.id)).await.map_err(away)?;
-        let user: Json = to_map(table, user).into();
+    pub(super) async fn user_changed(&self, store: &Store, user_id: &str, now: Time) -> Result<()> {
+        let list = self.storage.get(&list_key(user_id)).await.map_err(away)?;
         for entry in read_list(list.as_deref(), now) {
-            self.edit(&entry.token, |text| {
-                let session = text.and_then(|text| read(text, &entry.token)).map(|(session, _)| session);
-                let Some(session) = session else { return Edit::Leave(()) };
-                let expires_at = session.get("expiresAt").and_then(Json::as_str).and_then(Time::parse);
-                match expires_at.and_then(|expires_at| seconds_until(expires_at, now)) {
-                    Some(seconds) => Edit::Put(written(session, user.clone()), seconds, ()),
-                    None => Edit::Leave(()),
-                }
-            })
-            .await?;
+            self.refresh_user(store, user_id, &entry.token, now).await?;
         }
         Ok(())
+    }
+
+    /// Lets a session remember its user as the database has them. The row is read after the session, so that of two who
+    /// do this the one with the older row is too late.
+    async fn refresh_user(&self, store: &Store, user_id: &str, token: &str, now: Time) -> Result<()> {
+        let table = store.resolved::<User>()?;
+        for _ in 0..TRIES {
+            let text = self.storage.get(token).await.map_err(away)?;
+            let session = text.as_deref().and_then(|text| read(text, token)).map(|(session, _)| session);
+            let (Some(session), Some(user)) = (session, Users::new(store).by_id(user_id).await?) else {
+                return Ok(());
+            };
+            let expires_at = session.get("expiresAt").and_then(Json::as_str).and_then(Time::parse);
+            let edit = match expires_at.and_then(|expires_at| seconds_until(expires_at, now)) {
+                Some(seconds) => Edit::Put(written(session, to_map(table, &user).into()), seconds, ()),
+                None => Edit::Leave(()),
+            };
+            if self.try_edit(token, text.as_deref(), edit).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(contended())
     }
 
     /// Puts a session on the list of its user.
@@ -229,13 +249,18 @@ impl Secondary {
     }
 
     /// Takes sessions off the list of their user.
-    async fn unlist(&self, user_id: &str, now: Time, tokens: &[String]) -> Result<()> {
+    async fn unlist(
+        &self,
+        user_id: &str,
+        now: Time,
+        has_ended: impl Fn(&str) -> bool + Send + Sync,
+    ) -> Result<()> {
         self.edit(&list_key(user_id), |list| {
             if list.is_none() {
                 return Edit::Leave(());
             }
             let mut entries = read_list(list, now);
-            entries.retain(|entry| !tokens.contains(&entry.token));
+            entries.retain(|entry| !has_ended(&entry.token));
             put_list(entries, now, ())
         })
         .await

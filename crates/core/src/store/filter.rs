@@ -110,6 +110,12 @@ pub struct Filter<M> {
     model: PhantomData<fn() -> M>,
 }
 
+impl<M> Clone for Filter<M> {
+    fn clone(&self) -> Self {
+        Self { node: self.node.clone(), model: PhantomData }
+    }
+}
+
 impl<M> Filter<M> {
     /// Every row.
     pub fn everything() -> Self {

@@ -519,7 +519,10 @@ mod tests {
         assert_eq!(*sqlite.text, *r#"select count(*) from "user" where ("email" = ?1 and "image" is null)"#);
         assert_eq!(sqlite.values, [Value::from("a@b.c")]);
         let postgres = count(Dialect::Postgres, table, filter());
-        assert_eq!(*postgres.text, *r#"select count(*) from "user" where ("email" = $1 and "image" is null)"#);
+        assert_eq!(
+            *postgres.text,
+            *r#"select count(*) from "user" where ("email" = $1 and "image" is null)"#
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod http;
 mod passwords;
 mod plugin;
 mod replay;
+mod secondary_races;
 mod secondary_storage;
 mod security;
 mod store;
