@@ -121,7 +121,7 @@ async fn stored(
     let Some((session, user)) = found.filter(|_| !is_expired) else {
         cx.forget_session();
         if is_expired && may_write {
-            cx.transact(async |tx: &mut Tx| tx.sessions().delete(token).await).await?;
+            Box::pin(cx.transact(async |tx: &mut Tx| tx.sessions().delete(token).await)).await?;
         }
         return Ok(None);
     };
@@ -140,7 +140,8 @@ async fn stored(
         return Ok(Some(Current::new(signed_in, (!may_write).then_some(is_due))));
     }
     let lifetime = limit.cut(engine.resolved.expires_in, signed_in.session.created_at, now);
-    let renewed = cx.update_session(token, model::Session::EXPIRES_AT.set(now + lifetime)).await?;
+    let renewed = model::Session::EXPIRES_AT.set(now + lifetime);
+    let renewed = Box::pin(cx.update_session(token, renewed)).await?;
     let Some(mut session) = renewed else {
         // Signed out elsewhere since we looked.
         cx.forget_session();

@@ -204,16 +204,17 @@ impl RateLimiter {
         }
         let key = Key { client: client.map(bits), bucket: limit.bucket };
         let now = env.clock.now().millis();
+        // What asks a database is boxed, so that no other request carries room for it.
         let outcome = match &self.counting {
             Counting::Memory(counters) => counters.count(key, limit.rate.max, millis(limit.rate.window), now),
             Counting::Database(shared) => match (&shared.local, &limit.rule.paths) {
                 (Some(local), Paths::All) => local.count(key, limit.rate.max, millis(limit.rate.window), now),
                 _ => match shared.refused.refused_for(key, now) {
                     Some(rest) => Err(rest),
-                    None => shared.count(store, env, &limit, client, key, now).await?,
+                    None => Box::pin(shared.count(store, env, &limit, client, key, now)).await?,
                 },
             },
-            Counting::Secondary => count_elsewhere(store, &limit, client).await?,
+            Counting::Secondary => Box::pin(count_elsewhere(store, &limit, client)).await?,
         };
         Ok(outcome.err().map(too_many))
     }

@@ -313,9 +313,12 @@ impl Store {
         reach: Reach,
     ) -> Result<Option<Row>> {
         self.count_statement();
+        // What waits is boxed, so that the read that does not wait carries no room for it.
         match &self.backend {
-            Backend::Postgres(database) if reach == Reach::Point => database.read_one(&statement).await,
-            Backend::Postgres(database) => Ok(database.scan(&statement).await?.into_iter().next()),
+            Backend::Postgres(database) if reach == Reach::Point => {
+                Box::pin(database.read_one(&statement)).await
+            }
+            Backend::Postgres(database) => Ok(Box::pin(database.scan(&statement)).await?.into_iter().next()),
             Backend::Sqlite(database) => {
                 if reach == Reach::Point {
                     match database.read_one(&statement, kinds.clone()) {
@@ -323,7 +326,7 @@ impl Store {
                         row => return row,
                     }
                 }
-                Ok(database.scan(statement, kinds.collect()).await?.into_iter().next())
+                Ok(Box::pin(database.scan(statement, kinds.collect())).await?.into_iter().next())
             }
         }
     }
