@@ -110,8 +110,10 @@ impl Verifications<&mut Tx> {
                 continue;
             };
             redeemed = self.database.take(Verification::ID.eq(&newest.id)).await?;
-            self.database.delete(Verification::IDENTIFIER.eq(identifier)).await?;
             if redeemed.is_some() {
+                // What was issued since waits for its own turn, and whoever lost the race has nothing to end.
+                let older = Verification::CREATED_AT.lte(newest.created_at);
+                self.database.delete(Verification::IDENTIFIER.eq(identifier).and(older)).await?;
                 break;
             }
         }

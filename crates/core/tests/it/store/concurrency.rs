@@ -51,6 +51,49 @@ async fn of_64_who_redeem_a_verification_one_gets_it_and_an_expired_one_nobody()
     assert!(app.database().rows("verification", None).await.is_empty(), "and is gone");
 }
 
+fn issue(app: &TestApp, value: &'static str) -> impl Future<Output = Result<()>> {
+    app.inside(move |cx| {
+        Box::pin(cx.transact(async move |tx: &mut Tx| {
+            tx.verifications().issue("reset-password:a", value, Duration::from_mins(9)).await.map(drop)
+        }))
+    })
+}
+
+fn redeem(app: &TestApp) -> impl Future<Output = Result<Option<String>>> {
+    app.inside(|cx| {
+        Box::pin(cx.redeem("reset-password:a", async |_: &mut Tx, verification| Ok(verification.value)))
+    })
+}
+
+/// On SQLite nobody issues while somebody redeems.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_issued_while_an_older_value_is_redeemed_waits_for_its_own_turn() {
+    for (meanwhile, wins) in [
+        (r#"update "verification" set "updatedAt" = "updatedAt" where "value" = 'old'"#, Some("old")),
+        (r#"delete from "verification" where "value" = 'old'"#, None),
+    ] {
+        let app = TestApp::new().await;
+        if app.database().dialect() == Dialect::Sqlite {
+            return;
+        }
+        for value in ["older", "old"] {
+            issue(&app, value).await.expect("it is issued");
+            app.advance(Duration::from_secs(1));
+        }
+        let held = app.database().hold(meanwhile).await;
+        let late = async {
+            // Long enough to have read which is the newest.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            issue(&app, "new").await.expect("it is issued");
+            held.release().await;
+        };
+        let (redeemed, ()) = tokio::join!(redeem(&app), late);
+        assert_eq!(redeemed.expect("an answer").as_deref(), wins);
+        assert_eq!(redeem(&app).await.expect("an answer").as_deref(), Some("new"), "after {meanwhile}");
+        assert!(app.rows("verification").await.is_empty(), "after {meanwhile}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guarded_counter_never_goes_below_its_guard() {
     let app = app().await;
