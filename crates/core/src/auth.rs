@@ -23,7 +23,7 @@ use crate::{
         rate_limit::{Limits, RateLimiter},
         router::Router,
     },
-    model::{self, Account, RateLimit},
+    model::{self, Account, RateLimit, verifications::Cleanup},
     plugin::{Manifest, Plugin, Setup},
     secondary::{Secondary, SecondaryStorage},
     secret::Secret,
@@ -212,6 +212,7 @@ impl AuthBuilder {
             env: env.clone(),
             secondary,
             store_identifier: resolved.config.verification.store_identifier.clone(),
+            verification_cleanup: (!resolved.config.verification.disable_cleanup).then(Cleanup::default),
             hooks: std::mem::take(&mut manifest.hooks.write),
         };
         let store = store.bind(Arc::new(schema), rules);

@@ -12,6 +12,8 @@ pub struct VerificationOptions {
     pub store_identifier: StoreIdentifier,
     /// Keep them in the database too, where there is a secondary storage.
     pub store_in_database: bool,
+    /// Leave those in the database that nobody has redeemed in time.
+    pub disable_cleanup: bool,
     /// The table's name in the database.
     pub model_name: Option<String>,
     /// Columns by the name of the field that is kept in them.

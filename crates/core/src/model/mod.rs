@@ -9,7 +9,7 @@ mod guesses;
 mod rate_limits;
 pub(crate) mod sessions;
 pub(crate) mod users;
-mod verifications;
+pub(crate) mod verifications;
 
 pub use self::{
     accounts::{Account, Accounts},

@@ -1,13 +1,23 @@
 //! Short-lived secrets: one table for everything that is issued once and redeemed once.
 
 use crate::{
-    Result, model,
+    Result,
+    error::chain,
+    model,
     secondary::{Secondary, Told},
     store::{self, Order, Select, Store, Tx, json, to_map},
     time::Time,
 };
 use serde_json::{Map, Value as Json};
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
+
+/// How long what has ended is left alone after a look at it.
+const BETWEEN_CLEANUPS: Duration = Duration::from_mins(1);
+/// Rows deleted in one statement: it holds a lock that others wait for.
+const DELETED_AT_ONCE: u32 = 500;
 
 model! {
     /// Something that waits to be redeemed.
@@ -37,7 +47,7 @@ impl<D> Verifications<D> {
 }
 
 impl Verifications<&Store> {
-    /// The newest of this identifier, expired or not.
+    /// The newest of this identifier, expired or not. Now and then what has expired is deleted after it.
     pub async fn by_identifier(&self, identifier: &str) -> Result<Option<Verification>> {
         let identifiers = self.database.kept(identifier);
         if let Some(secondary) = self.database.secondary() {
@@ -46,13 +56,55 @@ impl Verifications<&Store> {
                 return Ok(there);
             }
         }
+        let mut found = None;
         for identifier in &identifiers {
-            let newest = self.database.list(newest(identifier)).await?.into_iter().next();
-            if newest.is_some() {
-                return Ok(newest);
+            found = self.database.list(newest(identifier)).await?.into_iter().next();
+            if found.is_some() {
+                break;
             }
         }
-        Ok(None)
+        self.clean_up();
+        Ok(found)
+    }
+
+    /// Deletes what has ended, beside the request, as often as upstream.
+    fn clean_up(&self) {
+        let Some(cleanup) = self.database.verification_cleanup() else { return };
+        let (store, now) = (self.database.clone(), self.database.now());
+        if !cleanup.is_due(now) {
+            return;
+        }
+        self.database.env().spawn(async move {
+            loop {
+                match store.delete_some(Verification::EXPIRES_AT.lt(now), DELETED_AT_ONCE).await {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!(error = chain(&error), "expired verifications could not be deleted");
+                        break;
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// When to look for verifications that have ended, in milliseconds.
+pub(crate) struct Cleanup(AtomicI64);
+
+impl Default for Cleanup {
+    fn default() -> Self {
+        Self(AtomicI64::new(i64::MIN))
+    }
+}
+
+impl Cleanup {
+    /// Whether whoever asks is to do it now: nobody else is told so for a while.
+    fn is_due(&self, now: Time) -> bool {
+        let due = self.0.load(Ordering::Relaxed);
+        let next = (now + BETWEEN_CLEANUPS).millis();
+        due <= now.millis()
+            && self.0.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 

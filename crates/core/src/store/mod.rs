@@ -36,7 +36,9 @@ pub(crate) use self::{
 };
 
 use self::sql::{Dialect, Statement};
-use crate::{config::StoreIdentifier, env::Env, plugin::WriteFn, secondary::Secondary};
+use crate::{
+    config::StoreIdentifier, env::Env, model::verifications::Cleanup, plugin::WriteFn, secondary::Secondary,
+};
 use std::{future::Future, sync::Arc};
 
 /// What a store operation answers with.
@@ -57,6 +59,8 @@ pub(crate) struct Rules {
     /// Keeps what lives for a while outside the database, where that is asked for.
     pub(crate) secondary: Option<Secondary>,
     pub(crate) store_identifier: StoreIdentifier,
+    /// Nothing where verifications that have ended are to stay.
+    pub(crate) verification_cleanup: Option<Cleanup>,
     pub(crate) hooks: Vec<(&'static str, Arc<WriteFn>)>,
 }
 
@@ -95,6 +99,7 @@ impl Store {
             env: Env::system(),
             secondary: None,
             store_identifier: StoreIdentifier::default(),
+            verification_cleanup: None,
             hooks: Vec::new(),
         };
         Ok(Self { backend, schema: Arc::default(), rules: Arc::new(rules), statements: Arc::default() })
@@ -132,6 +137,10 @@ impl Store {
     /// The ways in which the identifier of a verification may have been kept, that in force first.
     pub(crate) fn kept(&self, identifier: &str) -> Vec<String> {
         self.rules.store_identifier.kept(identifier)
+    }
+
+    pub(crate) fn verification_cleanup(&self) -> Option<&Cleanup> {
+        self.rules.verification_cleanup.as_ref()
     }
 
     pub(crate) fn now(&self) -> crate::Time {

@@ -5,6 +5,7 @@ mod ids;
 mod migrations;
 mod names;
 mod transactions;
+mod verifications;
 
 use narthex::{Plugin, Setup, store::Model as _};
 use narthex_testkit::TestApp;
