@@ -329,7 +329,7 @@ impl Ctx {
             Some(secondary) => {
                 let taken = secondary.take_verification(self.store(), &self.store().kept(identifier)).await?;
                 let now = self.now();
-                match taken.filter(|verification| verification.expires_at > now) {
+                match taken.filter(|verification| verification.expires_at >= now) {
                     Some(verification) => Some(verification),
                     None => return Ok(None),
                 }

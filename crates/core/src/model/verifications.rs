@@ -172,6 +172,6 @@ impl Verifications<&mut Tx> {
         if redeemed.is_some() && self.database.secondary().is_some() {
             self.database.tell(Told::Redeemed { identifiers });
         }
-        Ok(redeemed.filter(|verification: &Verification| verification.expires_at > now))
+        Ok(redeemed.filter(|verification: &Verification| verification.expires_at >= now))
     }
 }

@@ -31,6 +31,11 @@ async fn identifiers(app: &TestApp) -> Vec<String> {
     identifiers
 }
 
+async fn redeem(app: &TestApp, identifier: &'static str) -> bool {
+    let redeemed = app.inside(move |cx| Box::pin(cx.redeem(identifier, async |_: &mut Tx, _| Ok(()))));
+    redeemed.await.expect("an answer").is_some()
+}
+
 /// What happens beside the request has this long.
 async fn until(app: &TestApp, expected: &[&str]) {
     let done = async {
@@ -45,6 +50,17 @@ async fn until(app: &TestApp, expected: &[&str]) {
 /// Gives what must not happen the chance to happen.
 async fn a_moment() {
     tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+#[tokio::test]
+async fn a_verification_is_good_to_its_last_millisecond() {
+    let app = TestApp::new().await;
+    for (waited, is_good) in [(MINUTE, true), (MINUTE + MILLISECOND, false)] {
+        issue(&app, "link", MINUTE).await;
+        app.advance(waited);
+        assert_eq!(redeem(&app, "link").await, is_good, "after {waited:?}");
+        assert_eq!(identifiers(&app).await, [""; 0]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
