@@ -114,14 +114,16 @@ async fn stored(
 
     let limit = engine.resolved.max_lifetime;
     let mut found = cx.sessions().by_token(token).await?;
+    let kept_until = found.as_ref().map(|(session, _)| session.expires_at);
     if let Some((session, _)) = &mut found {
         session.expires_at = limit.end(session.created_at, session.expires_at);
     }
     let is_expired = found.as_ref().is_some_and(|(session, _)| session.expires_at < now);
     let Some((session, user)) = found.filter(|_| !is_expired) else {
         cx.forget_session();
-        if is_expired && may_write {
-            Box::pin(cx.transact(async |tx: &mut Tx| tx.sessions().delete(token).await)).await?;
+        if let Some(kept_until) = kept_until.filter(|_| is_expired && may_write) {
+            let delete = cx.transact(async |tx: &mut Tx| tx.sessions().delete_ended(token, kept_until).await);
+            Box::pin(delete).await?;
         }
         return Ok(None);
     };

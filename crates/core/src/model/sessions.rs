@@ -209,6 +209,15 @@ impl Sessions<&mut Tx> {
         Ok(())
     }
 
+    /// Deletes a session that was found to have ended, unless the database has renewed it since; `expires_at` is what
+    /// was found there, to the millisecond.
+    pub(crate) async fn delete_ended(&mut self, token: &str, expires_at: Time) -> Result<()> {
+        let not_renewed = Session::EXPIRES_AT.lt(expires_at + Duration::from_millis(1));
+        self.end(Session::TOKEN.eq(token).and(not_renewed)).await?;
+        self.tell(|| Told::SessionEnded { token: token.to_owned(), of: None });
+        Ok(())
+    }
+
     /// Ends a session, if it is this user's. Where only what is in the secondary storage is a session, a row whose
     /// session is not there is left alone.
     pub async fn revoke(&mut self, user_id: &str, token: &str) -> Result<()> {

@@ -3,7 +3,7 @@
 use crate::support::{ADA, PASSWORD, ada};
 use http::{HeaderMap, Method};
 use insta::assert_snapshot;
-use narthex_testkit::TestApp;
+use narthex_testkit::{Dialect, TestApp};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -330,4 +330,38 @@ async fn an_application_asks_in_process() {
     app.advance(7 * DAY + MILLISECOND);
     assert!(app.auth().session(&headers).await.expect("asked").is_none());
     assert_eq!(app.rows("session").await.len(), 1, "asking writes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_commits_while_an_ended_session_is_being_deleted_is_kept() {
+    let app = TestApp::new().await;
+    let browser = ada(&app).await;
+    let cookies = browser.cookies();
+    app.advance(8 * DAY);
+    let renewed = r#"update "session" set "expiresAt" = '2026-02-02T03:04:05.678Z'"#;
+    let renewal = app.database().hold(renewed).await;
+    let call = app.browser().get("/get-session").header("cookie", &cookies);
+    let asking = tokio::task::spawn(async move { call.await.to_string() });
+    // Long enough to have read that the session has ended, and to wait for the renewal.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!asking.is_finished());
+    renewal.release().await;
+    assert_eq!(asking.await.expect("an answer"), "200 null");
+    let again = app.browser().get("/get-session").header("cookie", &cookies).await;
+    assert_eq!(again.json()["user"]["email"], ADA);
+}
+
+/// Other programs write finer times than ours, which knows milliseconds.
+#[tokio::test]
+async fn an_ended_session_is_deleted_whoever_wrote_when_it_ends() {
+    let app = TestApp::new().await;
+    let finer = match app.database().dialect() {
+        Dialect::Sqlite => r#"update "session" set "expiresAt" = '2026-01-03 03:04:05.678901'"#,
+        Dialect::Postgres => r#"update "session" set "expiresAt" = '2026-01-03 03:04:05.678901+00'"#,
+    };
+    let browser = ada(&app).await;
+    app.database().execute(finer).await;
+    app.advance(8 * DAY);
+    assert_eq!(browser.get("/get-session").await.to_string(), "200 null");
+    assert!(app.rows("session").await.is_empty());
 }
