@@ -16,6 +16,9 @@ use http::{
 use serde_json::Value;
 use std::borrow::Cow;
 
+/// Characters of a client's text that are logged.
+const LOGGED: usize = 200;
+
 /// For every request that may change something.
 pub(super) fn check(cx: &Ctx) -> Result<()> {
     if matches!(*cx.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
@@ -88,7 +91,7 @@ fn check_origin(cx: &Ctx, even_without_cookies: bool) -> Result<()> {
         return Ok(());
     }
     tracing::warn!(
-        origin = %claimed,
+        origin = beginning(&claimed),
         "refused a request from an untrusted origin; if it is yours, add it to trusted-origins"
     );
     Err(Error::forbidden(Code::INVALID_ORIGIN))
@@ -106,13 +109,21 @@ fn check_target(cx: &Ctx, target: Option<&Value>, label: &str, code: Code) -> Re
         None => Ok(()),
         Some(Value::String(target)) if cx.resolved().trusted_origins.allows_redirect(target) => Ok(()),
         Some(Value::String(target)) => {
-            tracing::warn!(%target, "refused an untrusted {label}; if it is yours, add its origin to trusted-origins");
+            tracing::warn!(
+                target = beginning(target),
+                "refused an untrusted {label}; if it is yours, add its origin to trusted-origins"
+            );
             Err(Error::forbidden(code))
         }
         Some(_) => {
             Err(Error::with(StatusCode::BAD_REQUEST, None, format!("Invalid {label}: expected a string")))
         }
     }
+}
+
+/// What the log is told of a client's text, which may be as long as a body.
+fn beginning(text: &str) -> &str {
+    text.char_indices().nth(LOGGED).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 /// A member that is there and, in JavaScript's sense, true.
@@ -158,4 +169,19 @@ fn text<'a>(cx: &'a Ctx, name: &str) -> Cow<'a, str> {
     let mut values = cx.headers().get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let first = values.next().unwrap_or_default();
     values.fold(first, |all, value| format!("{all}, {value}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_told_two_hundred_characters_and_no_half_one() {
+        for letter in ["a", "é", "€", "😀"] {
+            for (length, logged) in [(0, 0), (1, 1), (199, 199), (200, 200), (201, 200), (1 << 18, 200)] {
+                assert_eq!(beginning(&letter.repeat(length)), letter.repeat(logged), "{letter} {length}");
+            }
+        }
+        assert_eq!(beginning("https://evil.example"), "https://evil.example");
+    }
 }
