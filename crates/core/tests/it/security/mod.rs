@@ -3,6 +3,7 @@
 mod blocklist;
 mod cookies;
 mod corpora;
+mod endpoints;
 mod enumeration;
 mod fields;
 mod guessing;
