@@ -126,3 +126,53 @@ async fn a_session_that_was_revoked_does_nothing_any_more() {
         assert_eq!(tables(&app).await, before, "{path}");
     }
 }
+
+/// Fields that say whose row it is, in a body that may have any fields.
+#[tokio::test]
+async fn ghsa_4vcf_q4xf_f48m_who_changes_a_user_changes_themselves() {
+    let app = TestApp::new().await;
+    let ada = ada(&app).await;
+    let eve = eve(&app).await;
+    let of = |rows: &[Value], email: &str| {
+        rows.iter().find(|row| row["email"] == email).cloned().expect("somebody")
+    };
+    let before = tables(&app).await;
+    let (hers, eves) = (of(&before[0], ADA), of(&before[0], "eve@example.com"));
+    let session = before[2].iter().find(|row| row["userId"] == hers["id"]).cloned().expect("hers");
+    let id = hers["id"].as_str().expect("an id");
+    for (number, (field, value)) in [
+        ("id", &hers["id"]),
+        ("userId", &hers["id"]),
+        ("user_id", &hers["id"]),
+        ("accountId", &hers["id"]),
+        ("where", &json!({ "id": id })),
+        ("where", &json!([{ "field": "id", "value": id }])),
+        ("user", &hers),
+        ("session", &session),
+        ("sessionId", &session["id"]),
+        ("token", &session["token"]),
+        ("sessionToken", &session["token"]),
+        ("emailVerified", &json!(true)),
+        ("createdAt", &json!("2001-01-01T00:00:00.000Z")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("Eve {number}");
+        let body = json!({ "name": name, field: value });
+        let path = format!("/update-user?userId={id}&id={id}");
+        assert_eq!(eve.post(&path, body).await.to_string(), r#"200 {"status":true}"#, "{field}");
+        let after = tables(&app).await;
+        assert_eq!(of(&after[0], ADA), hers, "{field}");
+        let mut renamed = eves.clone();
+        renamed["name"] = name.into();
+        assert_eq!(of(&after[0], "eve@example.com"), renamed, "{field}");
+        assert_eq!(after[1..], before[1..], "{field}");
+    }
+    let taken = eve.post("/update-user", json!({ "name": "Ada", "email": ADA })).await;
+    assert_eq!(
+        taken.to_string(),
+        r#"400 {"message":"Email can not be updated","code":"EMAIL_CAN_NOT_BE_UPDATED"}"#
+    );
+    assert_eq!(ada.get("/get-session").await.json()["user"]["name"], "Ada");
+}
