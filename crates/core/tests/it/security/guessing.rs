@@ -3,7 +3,7 @@
 use crate::support::{ADA, PASSWORD, ada, credentials};
 use insta::assert_snapshot;
 use narthex::{Config, Ctx, Plugin, Result, Secret, Setup, SignIn, http::Reply};
-use narthex_testkit::{Builder, InstantTimer, TestApp};
+use narthex_testkit::{Browser, Builder, InstantTimer, TestApp};
 use serde_json::{Value, json};
 use std::{collections::HashMap, time::Duration};
 
@@ -465,4 +465,54 @@ async fn a_quiet_period_of_nothing_is_a_mistake() {
         refused.err().expect("a mistake").to_string(),
         "password.quiet-period = 0: must be at least 1 second; password.max-failures = 0 counts nothing"
     );
+}
+
+/// Every endpoint that compares a password: whoever has a session can guess at none of them more often than a stranger.
+#[tokio::test]
+async fn a_hundred_guesses_in_one_place_are_a_hundred_in_every_place() {
+    let asks = |browser: &Browser, path: &str, password: &str| {
+        let body = match path {
+            "/sign-in/email" => json!({ "email": ADA, "password": password }),
+            "/verify-password" => json!({ "password": password }),
+            _ => json!({ "currentPassword": password, "newPassword": PASSWORD }),
+        };
+        browser.post(path, body)
+    };
+    let invalid = r#"400 {"message":"Invalid password","code":"INVALID_PASSWORD"}"#;
+    let places = [("/verify-password", invalid), ("/change-password", invalid), ("/sign-in/email", WRONG)];
+    for (place, wrong) in places {
+        let app = TestApp::with_config(|config| config.password.delay_after = 0).await;
+        let browser = ada(&app).await;
+        for number in 1..=100 {
+            assert_eq!(asks(&browser, place, "wrong password").await.to_string(), wrong, "{place} {number}");
+        }
+        let hashes = app.auth().hashes();
+        for (other, _) in places {
+            for password in ["wrong password", PASSWORD] {
+                assert_eq!(
+                    asks(&browser, other, password).await.to_string(),
+                    LOCKED,
+                    "{place}, then {other}"
+                );
+            }
+        }
+        assert_eq!(app.auth().hashes(), hashes, "nothing is compared");
+        app.advance(Duration::from_hours(1));
+        let _ = asks(&browser, place, PASSWORD).await.expecting(200);
+    }
+}
+
+#[tokio::test]
+async fn guesses_in_different_places_add_up() {
+    let app = TestApp::with_config(limit(6)).await;
+    let browser = ada(&app).await;
+    for _ in 0..2 {
+        let verify = json!({ "password": "wrong password" });
+        let change = json!({ "currentPassword": "wrong password", "newPassword": PASSWORD });
+        let _ = browser.post("/verify-password", verify).await.expecting(400);
+        let _ = browser.post("/change-password", change).await.expecting(400);
+        let _ = browser.post("/sign-in/email", wrong(ADA)).await.expecting(401);
+    }
+    assert_eq!(failures(&app).await, [6]);
+    assert_eq!(browser.post("/verify-password", json!({ "password": PASSWORD })).await.to_string(), LOCKED);
 }
