@@ -1,8 +1,12 @@
 //! Ways in which people have escaped a limit.
 
 use crate::support::credentials;
-use narthex::{Config, RateLimitStorage};
+use narthex::{Config, RateLimitStorage, prelude::*};
 use narthex_testkit::TestApp;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 fn limited(config: &mut Config) {
     config.rate_limit.enabled = Some(true);
@@ -74,4 +78,40 @@ async fn a_client_cannot_choose_the_address_it_is_counted_by() {
         answers.push(call.await.status());
     }
     assert_eq!(answers.iter().filter(|status| **status == 429).count(), 17);
+}
+
+/// Counts how often it is asked.
+#[derive(Clone, Default)]
+struct Counts(Arc<AtomicUsize>);
+
+impl Plugin for Counts {
+    const ID: &'static str = "counts";
+
+    fn install(&self, setup: &mut Setup<'_, Self>) {
+        setup.before("/**", Self::count);
+    }
+}
+
+impl Counts {
+    async fn count(&self, _: &mut Ctx) -> Result<Option<Reply>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(None)
+    }
+}
+
+/// A plugin may send a message, or ask another server: who is refused must not make it.
+#[tokio::test]
+async fn no_plugin_sees_what_is_too_often() {
+    for storage in [RateLimitStorage::Memory, RateLimitStorage::Database] {
+        let counts = Counts::default();
+        let app = TestApp::builder().plugin(counts.clone()).config(|config| {
+            limited(config);
+            config.rate_limit.storage = Some(storage);
+            config.rate_limit.max = 1;
+        });
+        let app = app.build().await;
+        assert_eq!(app.browser().get("/ok").await.status(), 200);
+        assert_eq!(app.browser().get("/ok").await.status(), 429);
+        assert_eq!(counts.0.load(Ordering::SeqCst), 1);
+    }
 }
