@@ -1,8 +1,9 @@
 //! Ways in which people have escaped a limit.
 
-use crate::support::credentials;
+use crate::support::{ADA, PASSWORD, ada, credentials};
 use narthex::{Config, RateLimitStorage, prelude::*};
-use narthex_testkit::TestApp;
+use narthex_testkit::{Redis, TestApp};
+use serde_json::json;
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -114,4 +115,36 @@ async fn no_plugin_sees_what_is_too_often() {
         assert_eq!(app.browser().get("/ok").await.status(), 429);
         assert_eq!(counts.0.load(Ordering::SeqCst), 1);
     }
+}
+
+/// Fail-open would give whoever can make the storage slow as many guesses as they like.
+#[tokio::test]
+async fn ghsa_8fpg_where_nothing_can_be_counted_nothing_is_compared() {
+    let mut redis = Redis::start().await;
+    let app = TestApp::builder()
+        .secondary(redis.storage().await)
+        .config(|config| config.rate_limit.enabled = Some(true))
+        .build()
+        .await;
+    let browser = ada(&app).await;
+    let cookies = browser.cookies();
+    redis.stop();
+    let (hashes, statements) = (app.auth().hashes(), app.store().statements());
+    let sign_up = json!({ "name": "Eve", "email": "eve@example.com", "password": PASSWORD });
+    let change = json!({ "currentPassword": PASSWORD, "newPassword": "another horse" });
+    for (path, body) in [
+        ("/sign-in/email", credentials()),
+        ("/sign-in/email", json!({ "email": ADA, "password": "wrong password" })),
+        ("/sign-up/email", sign_up),
+        ("/verify-password", json!({ "password": PASSWORD })),
+        ("/change-password", change),
+    ] {
+        let reply = app.browser().post(path, body).header("cookie", &cookies).await.expecting(503);
+        assert_eq!(
+            reply.in_full(),
+            "503\ncontent-type: application/json\nretry-after: 1\n\n{\"message\":\"The server is busy. Try again shortly.\",\"code\":\"SERVICE_UNAVAILABLE\"}",
+            "{path}"
+        );
+    }
+    assert_eq!((app.auth().hashes(), app.store().statements()), (hashes, statements));
 }
