@@ -244,3 +244,42 @@ async fn the_router_answers_as_the_engine_does_and_tells_it_who_calls() {
     let reply = over_tcp(&app, head("/nope", "content-length: 0"), Vec::new()).await;
     assert!(reply.starts_with("HTTP/1.1 404 Not Found\r\n") && reply.ends_with("\r\n\r\n"), "{reply}");
 }
+
+/// Letters that become others where text is brought into a normal form: what is compared must be what was checked.
+#[tokio::test]
+async fn ghsa_7rqj_no_letter_stands_in_for_another_in_an_address() {
+    let app = TestApp::new().await;
+    ada(&app).await;
+    let hashes = app.auth().hashes();
+    for email in [
+        "ada\u{ff20}example.com",
+        "ada\u{fe6b}example.com",
+        "ada@example\u{ff0e}com",
+        "ada@example\u{3002}com",
+        "\u{ff41}da@example.com",
+        "ada@ex\u{430}mple.com",
+        "ada\u{ff20}evil.example@example.com",
+        "ada@example.com\u{ff20}evil.example",
+        "ada@example.com\u{fe6b}evil.example",
+        "ada@example.com\u{200b}",
+        "\u{200b}ada@example.com",
+        "a\u{301}da@example.com",
+        "\u{212a}ada@example.com",
+        "ada@\u{1d4ee}xample.com",
+    ] {
+        let sign_up = json!({ "name": "Ada", "email": email, "password": PASSWORD });
+        let sign_in = json!({ "email": email, "password": PASSWORD });
+        assert_eq!(
+            app.browser().post("/sign-up/email", sign_up).await.to_string(),
+            r#"400 {"message":"[body.email] Invalid email address","code":"VALIDATION_ERROR"}"#,
+            "{email:?}"
+        );
+        assert_eq!(
+            app.browser().post("/sign-in/email", sign_in).await.to_string(),
+            r#"400 {"message":"Invalid email","code":"INVALID_EMAIL"}"#,
+            "{email:?}"
+        );
+    }
+    assert_eq!((app.auth().hashes(), app.rows("user").await.len()), (hashes, 1));
+    assert!(app.rows("narthexGuess").await.is_empty(), "no guess was counted, under whatever key");
+}
