@@ -102,3 +102,32 @@ async fn a_list_that_cannot_be_read_is_reported_with_every_other_mistake() {
         ]
     );
 }
+
+#[tokio::test]
+async fn who_changes_a_password_cannot_change_it_to_a_common_one() {
+    let app = TestApp::new().await;
+    let _ = app.browser().post("/sign-up/email", sign_up("password123")).await.expecting(200);
+    let stricter = TestApp::builder()
+        .config(|config| config.password.blocklist = true)
+        .database(app.database())
+        .seed(2)
+        .build()
+        .await;
+    let browser = stricter.browser();
+    let credentials = json!({ "email": ADA, "password": "password123" });
+    let _ = browser.post("/sign-in/email", credentials.clone()).await.expecting(200);
+    let account = stricter.rows("account").await.to_vec();
+    let hashes = stricter.auth().hashes();
+    for password in ["qwertyuiop", "QwertyUiop", "password123"] {
+        let body = json!({ "currentPassword": "password123", "newPassword": password });
+        assert_eq!(
+            browser.post("/change-password", body).await.to_string(),
+            r#"400 {"message":"The password you entered has been compromised. Please choose a different password.","code":"PASSWORD_COMPROMISED"}"#,
+            "{password}"
+        );
+    }
+    assert_eq!((stricter.auth().hashes(), stricter.rows("account").await.to_vec()), (hashes, account));
+    let body = json!({ "currentPassword": "password123", "newPassword": PASSWORD });
+    let _ = browser.post("/change-password", body).await.expecting(200);
+    let _ = browser.post("/sign-in/email", credentials).await.expecting(401);
+}
