@@ -366,3 +366,26 @@ async fn redeem(app: &TestApp) -> Option<String> {
     });
     redeemed.await.expect("an answer")
 }
+
+/// GHSA-2vg6-77g8-24mp is about the endpoints that delete a user; there is none here yet. Who deletes the row with
+/// other means leaves what is remembered elsewhere, as with upstream: it is a session until it ends, and opens nothing
+/// that asks the database.
+#[tokio::test]
+async fn ghsa_2vg6_a_user_deleted_behind_our_back_is_remembered_and_can_do_nothing() {
+    let redis = Redis::start().await;
+    let app = on(&redis, |builder| builder).await;
+    let browser = ada(&app).await;
+    for table in ["account", "user"] {
+        app.database().execute(&format!(r#"delete from "{table}""#)).await;
+    }
+    assert_eq!(browser.get("/get-session").await.json()["user"]["email"], ADA, "as upstream answers");
+    let verify = browser.post("/verify-password", json!({ "password": PASSWORD })).await;
+    assert_eq!(verify.to_string(), r#"400 {"message":"Invalid password","code":"INVALID_PASSWORD"}"#);
+    let change = json!({ "currentPassword": PASSWORD, "newPassword": "another horse" });
+    let _ = browser.post("/change-password", change).await.expecting(400);
+    let _ = app.browser().post("/sign-in/email", credentials()).await.expecting(401);
+    assert_eq!(browser.get("/list-accounts").await.to_string(), "200 []");
+    for table in ["account", "user"] {
+        assert!(app.rows(table).await.is_empty(), "{table}");
+    }
+}
