@@ -111,6 +111,18 @@ impl Call {
         self
     }
 
+    /// One more line of a header that may be there already.
+    pub fn and_header(self, name: &str, value: &str) -> Self {
+        self.and_header_bytes(name, value.as_bytes())
+    }
+
+    /// One more line of a header that may be there already and need not be text.
+    pub fn and_header_bytes(mut self, name: &str, value: &[u8]) -> Self {
+        let name: HeaderName = name.parse().expect("a header name");
+        self.headers.append(name, HeaderValue::from_bytes(value).expect("a header value"));
+        self
+    }
+
     /// Leaves a header out that the browser would send.
     pub fn without(mut self, name: &str) -> Self {
         self.headers.remove(name);

@@ -5,6 +5,7 @@
 
 use crate::support::{ADA, PASSWORD, ada};
 use http::Method;
+use narthex::RateLimitStorage;
 use narthex_testkit::{Browser, TestApp};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -248,46 +249,50 @@ async fn no_origin_of_the_corpus_is_taken_for_ours() {
     drop(app);
 }
 
+/// Headers in which somebody may say whom they speak for.
+const NAMES: &[&str] = &[
+    "forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "cf-connecting-ip",
+    "true-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
+    "x-original-forwarded-for",
+    "fastly-client-ip",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "via",
+];
+
+/// What a client may claim in them.
+const CLAIMS: &[&str] = &[
+    "6.6.6.6",
+    "127.0.0.1",
+    "10.0.0.1, 6.6.6.6",
+    "::1",
+    "::ffff:6.6.6.6",
+    "[::1]:80",
+    "6.6.6.6:80",
+    "unknown",
+    "_hidden",
+    "for=6.6.6.6",
+    "for=\"[2001:db8::1]\"",
+    ",,,",
+    " ",
+    "6.6.6.6,",
+    "0x06060606",
+    "06.6.6.6",
+    "6.6.6.6 ",
+    "\u{e9}",
+    "6.6.6.6;7.7.7.7",
+    "6.6.6.6\t",
+    "localhost",
+    "fe80::1%eth0",
+];
+
 #[tokio::test]
 async fn no_forwarding_header_of_the_corpus_speaks_for_the_client() {
-    const NAMES: &[&str] = &[
-        "forwarded",
-        "x-real-ip",
-        "x-client-ip",
-        "cf-connecting-ip",
-        "true-client-ip",
-        "x-cluster-client-ip",
-        "x-forwarded",
-        "x-original-forwarded-for",
-        "fastly-client-ip",
-        "x-forwarded-host",
-        "x-forwarded-proto",
-        "via",
-    ];
-    const CLAIMS: &[&str] = &[
-        "6.6.6.6",
-        "127.0.0.1",
-        "10.0.0.1, 6.6.6.6",
-        "::1",
-        "::ffff:6.6.6.6",
-        "[::1]:80",
-        "6.6.6.6:80",
-        "unknown",
-        "_hidden",
-        "for=6.6.6.6",
-        "for=\"[2001:db8::1]\"",
-        ",,,",
-        " ",
-        "6.6.6.6,",
-        "0x06060606",
-        "06.6.6.6",
-        "6.6.6.6 ",
-        "\u{e9}",
-        "6.6.6.6;7.7.7.7",
-        "6.6.6.6\t",
-        "localhost",
-        "fe80::1%eth0",
-    ];
     let (app, browser) = app().await;
     let body = || json!({ "email": ADA, "password": PASSWORD });
     let mut tried = 0;
@@ -306,4 +311,39 @@ async fn no_forwarding_header_of_the_corpus_speaks_for_the_client() {
     let seen = sessions.iter().filter(|session| session["ipAddress"] == "203.0.113.9").count();
     assert_eq!(seen, tried, "each session remembers the client that the proxy has seen");
     assert_eq!(tried, 264);
+}
+
+/// The same claims on lines of their own, judged by the name under which the limiter counts.
+#[tokio::test]
+async fn no_forwarding_header_of_the_corpus_is_counted_as_somebody_else() {
+    let app = TestApp::with_config(|config| {
+        config.rate_limit.enabled = Some(true);
+        config.rate_limit.storage = Some(RateLimitStorage::Database);
+        config.rate_limit.max = u32::MAX;
+    })
+    .await;
+    let browser = app.browser();
+    let mut tried = 0;
+    for claim in CLAIMS {
+        let claim = claim.as_bytes();
+        for name in NAMES.iter().copied().chain(["x-forwarded-for"]) {
+            let forwarded =
+                || browser.get("/ok").header_bytes(name, claim).header_bytes("x-forwarded-for", claim);
+            for call in [
+                // Our proxy adds a line, or a hop to the last one.
+                forwarded().and_header("x-forwarded-for", "203.0.113.9"),
+                forwarded()
+                    .and_header_bytes("x-forwarded-for", claim)
+                    .and_header("x-forwarded-for", "203.0.113.9"),
+                forwarded().and_header_bytes("x-forwarded-for", &[claim, b", 203.0.113.9"].concat()),
+            ] {
+                assert_eq!(call.await.status(), 200);
+                tried += 1;
+            }
+        }
+    }
+    let rows = app.rows("rateLimit").await;
+    let counted: Vec<_> = rows.iter().map(|row| (row["key"].clone(), row["count"].as_i64())).collect();
+    assert_eq!(counted, [(json!("203.0.113.9|/ok"), Some(tried))]);
+    assert_eq!(tried, 858);
 }
