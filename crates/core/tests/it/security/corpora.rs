@@ -347,3 +347,99 @@ async fn no_forwarding_header_of_the_corpus_is_counted_as_somebody_else() {
     assert_eq!(counted, [(json!("203.0.113.9|/ok"), Some(tried))]);
     assert_eq!(tried, 858);
 }
+
+/// Whether a pattern means this address.
+type Means = fn(&Url) -> bool;
+
+/// What trusts more than one origin, and the judge of each: WHATWG's parser, told what the words mean.
+const PATTERNS: &[(&str, Means)] = &[
+    ("https://*.app.example.com", |url| url.scheme() == "https" && is_below_app(url)),
+    ("*.app.example.com", |url| matches!(url.scheme(), "http" | "https") && is_below_app(url)),
+    ("myapp://", |url| url.scheme() == "myapp"),
+];
+
+/// A host below `app.example.com`, at the scheme's own port. An empty name there is one that nobody can have.
+fn is_below_app(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| host.ends_with(".app.example.com")) && url.port().is_none()
+}
+
+const BEFORE_PATTERNS: &[&str] = &[
+    "myapp://",
+    "myapp:",
+    "myapp:/",
+    "MYAPP://",
+    "my\tapp://",
+    " myapp://",
+    "myapp.evil://",
+    "xmyapp://",
+    "javascript://myapp://",
+    "http://myapp://",
+    "https://x.app.example.com@",
+    "https://x.app.example.com\\@",
+];
+
+const BELOW: &[&str] = &[
+    "x.app.example.com.evil.example",
+    "x.app.example.com@evil.example",
+    "evil.example/.app.example.com",
+    "evil.example/x.app.example.com",
+    "evil.example?.app.example.com",
+    "evil.example#.app.example.com",
+    "evil.example\\.app.example.com",
+    "evil.example:80.app.example.com",
+    "evil.example%2f.app.example.com",
+    "evil.example%00.app.example.com",
+    "evil.example／.app.example.com",
+    "evil.example。app.example.com",
+    "user:pass@x.app.example.com",
+    "a.b.app.example.com",
+    "x.app.example.com:444",
+    "x.app.example.com:443",
+    "x.app.example.com.",
+    ".app.example.com",
+    "X.APP.EXAMPLE.COM",
+    "x.app。example.com",
+    "x-app.example.com",
+];
+
+#[tokio::test]
+async fn no_value_of_the_corpus_passes_for_what_a_pattern_means() {
+    let mut passed = Vec::new();
+    for (pattern, means) in PATTERNS {
+        let app = TestApp::with_config(|config| config.trusted_origins = vec![(*pattern).to_owned()]).await;
+        let (browser, mut targets, mut origins) = (app.browser(), 0, 0);
+        let is_trusted = |url: &Url| url.origin().ascii_serialization() == OWN || means(url);
+        for before in BEFORE.iter().chain(BEFORE_PATTERNS) {
+            for host in HOSTS.iter().chain(BELOW) {
+                let value = format!("{before}{host}");
+                let reply = browser.post("/sign-out", json!({ "callbackURL": value })).await;
+                if reply.status() != 403 {
+                    targets += 1;
+                    let page = Url::parse(&format!("{OWN}/api/auth/sign-in")).expect("a page");
+                    let url = page.join(&value);
+                    assert!(
+                        url.is_ok_and(|url| is_trusted(&url)),
+                        "{pattern} lets a browser go to {value:?}"
+                    );
+                }
+                if value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+                    continue;
+                }
+                let call = browser.request(Method::POST, "/sign-out").header("cookie", "a=1");
+                if call.header_bytes("origin", value.as_bytes()).await.status() != 403 {
+                    origins += 1;
+                    assert!(
+                        Url::parse(&value).is_ok_and(|url| is_trusted(&url)),
+                        "{pattern} takes {value:?} for ours"
+                    );
+                }
+            }
+        }
+        passed.push((*pattern, targets, origins));
+    }
+    assert_eq!(
+        passed,
+        [("https://*.app.example.com", 248, 158), ("*.app.example.com", 322, 225), ("myapp://", 319, 229)],
+        "and those let through are what it means"
+    );
+}
