@@ -44,6 +44,14 @@ impl Database {
         }
     }
 
+    /// Runs a statement as another program would.
+    pub(crate) fn execute(&self, statement: &str) {
+        match &self.postgres {
+            Some(postgres) => drop(postgres.query(&postgres.url, statement)),
+            None => self.open().execute_batch(statement).unwrap(),
+        }
+    }
+
     /// A connection of somebody else's to the SQLite file.
     pub(crate) fn open(&self) -> rusqlite::Connection {
         let connection = rusqlite::Connection::open(self.file()).unwrap();

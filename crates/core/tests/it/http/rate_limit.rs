@@ -113,7 +113,7 @@ async fn of_a_hundred_at_once_exactly_so_many_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_hundred_at_once_in_two_servers_on_one_database_exactly_so_many_pass() {
+async fn of_a_hundred_at_once_in_two_engines_on_one_database_exactly_so_many_pass() {
     let one = TestApp::with_config(limited(RateLimitStorage::Database, 7)).await;
     let two = TestApp::builder().config(limited(RateLimitStorage::Database, 7));
     let two = two.database(one.database()).seed(2).build().await;

@@ -186,7 +186,7 @@ async fn of_concurrent_guesses_exactly_as_many_are_compared_as_are_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_count_together() {
+async fn two_engines_on_one_database_count_together() {
     let one = TestApp::with_config(limit(20)).await;
     let other = TestApp::builder().config(limit(20)).database(one.database()).seed(2).build().await;
     assert_eq!(storm(&[&one, &other], 100).await, HashMap::from([(401, 20), (429, 80)]));
