@@ -1,5 +1,6 @@
 /**
- * Node and Narthex serve one database at the same time, and clients cannot tell.
+ * Node and Narthex serve one database at the same time, with or without a Redis that both keep sessions in, and clients
+ * cannot tell.
  *
  * Upstream fills a database alone; then Narthex starts beside it with `password.hash = "auto"`, and a relay on one
  * port sends each request of a random walk to the one or the other. Every answer must be what the walk expects,
@@ -19,6 +20,7 @@ import { BCRYPT, ODD_PASSWORDS, SCRYPT } from "./lib/passwords.ts";
 import { startRelay } from "./lib/relay.ts";
 import { options, scenario, SECRET, Stage } from "./lib/scenario.ts";
 import { ONLY_OURS, schemaDifference, storedSchema } from "./lib/schema.ts";
+import { createSecondary, type Secondary } from "./lib/secondary.ts";
 import { type Server, startServer, stopHosts, type Target, type Wanted } from "./lib/servers.ts";
 import type { Database, Options, Tables } from "./lib/types.ts";
 import { ENDPOINTS, randomness, Walk } from "./lib/walk.ts";
@@ -37,11 +39,26 @@ const REQUIRED = [
   "POST /change-password",
   "POST /verify-password",
   "POST /update-user",
+  "POST /update-session",
   "GET /list-accounts",
   "POST /unlink-account",
 ];
 
-const STEPS: { [database in Database]: number } = { postgres: 200, sqlite: 50 };
+/** What the two share, and how far the walk goes. */
+interface Shared {
+  database: Database;
+  steps: number;
+  /** Where sessions are besides the database, or instead of it. */
+  redis?: true;
+  session?: Options;
+}
+
+const SHARED: { [label: string]: Shared } = {
+  postgres: { database: "postgres", steps: 200 },
+  sqlite: { database: "sqlite", steps: 50 },
+  "postgres and redis": { database: "postgres", steps: 200, redis: true },
+  "postgres and redis, sessions in both": { database: "postgres", steps: 50, redis: true, session: { storeSessionInDatabase: true } },
+};
 
 const { values: flags } = parseArgs({
   options: {
@@ -57,6 +74,8 @@ const { values: flags } = parseArgs({
 const seed = Number(flags.seed);
 const second: Target = flags.upstream ? "upstream" : "narthex";
 
+const stepsOf = (shared: Shared) => Number(flags.steps ?? shared.steps);
+
 /** Which server gets a request: 0 is Node, 1 stands beside it. */
 const ORDERS: { [name: string]: () => (request: number) => number } = {
   random: () => {
@@ -69,8 +88,22 @@ const ORDERS: { [name: string]: () => (request: number) => number } = {
 
 const base = (extra: Options = {}) => scenario("side-by-side", { options: options(extra) }, async () => undefined);
 
-function wanted(store: Store, directory: string, extra: Options): Wanted {
-  return { options: base(extra).options, environment: "development", databaseUrl: store.url, directory, fakeTime: false, hash: "auto" };
+function wanted(store: Store, directory: string, extra: Options, secondary?: Secondary): Wanted {
+  const { options } = base(extra);
+  return { options, environment: "development", databaseUrl: store.url, directory, fakeTime: false, hash: "auto", ...(secondary ? { secondary: secondary.order } : {}) };
+}
+
+/** A database, and a Redis if they share one, for as long as the work takes. */
+function withShared<T>({ database, redis }: Shared, work: (store: Store, directory: string, secondary?: Secondary) => Promise<T>): Promise<T> {
+  return withStore(database, async (store, directory) => {
+    if (!redis) return work(store, directory);
+    const secondary = await createSecondary();
+    try {
+      return await work(store, directory, secondary);
+    } finally {
+      await secondary.release();
+    }
+  });
 }
 
 async function withServers<T>(starts: (() => Promise<Server>)[], work: (servers: Server[]) => Promise<T>): Promise<T> {
@@ -136,9 +169,11 @@ function checkHashes(tables: Tables, format: RegExp): void {
   }
 }
 
-function walk(database: Database, other: Target, order: string, known: Known): Promise<Walked> {
-  return withStore(database, (store, directory) => {
-    const all = wanted(store, directory, known.options);
+function walk(shared: Shared, other: Target, order: string, known: Known): Promise<Walked> {
+  const { database } = shared;
+  const extra = { ...known.options, session: { ...(known.options.session as Options | undefined), ...shared.session } };
+  return withShared(shared, (store, directory, secondary) => {
+    const all = wanted(store, directory, extra, secondary);
     return withServers([() => startServer("upstream", all)], ([node]) => {
       const ports = [node?.port ?? 0];
       const turn = ORDERS[order]?.() ?? (() => 0);
@@ -146,7 +181,7 @@ function walk(database: Database, other: Target, order: string, known: Known): P
       let forced: number | undefined = 0;
       return withRelay(ports, (request) => forced ?? turn(request - alone), async (relay) => {
         const port = { port: relay.port, offset: () => 0, advance: () => undefined, log: () => "", stop: async () => undefined };
-        const stage = new Stage(base(known.options), database, port, store);
+        const stage = new Stage(base(extra), database, port, store, secondary);
         const walk = new Walk(stage, seed, known.endpoints);
         await walk.begin();
         const schema = await storedSchema(store.url);
@@ -157,7 +192,7 @@ function walk(database: Database, other: Target, order: string, known: Known): P
           forced = undefined;
           alone = relay.served.length;
           const users = [1, 1];
-          for (let step = 1; step <= Number(flags.steps ?? STEPS[database]); step += 1) {
+          for (let step = 1; step <= stepsOf(shared); step += 1) {
             const before = walk.users.length;
             try {
               await walk.step();
@@ -201,15 +236,15 @@ async function withRelay<T>(ports: number[], choose: (request: number) => number
  *
  * With `hash` both write scrypt, because Node was there first, or both bcrypt, because Narthex was.
  */
-function rush(database: Database, hash: "auto" | "bcrypt"): Promise<string> {
-  return withStore(database, (store, directory) => {
+function rush(shared: Shared, hash: "auto" | "bcrypt"): Promise<string> {
+  return withShared(shared, (store, directory, secondary) => {
     const lines = { sqliteModule: fromGuide("sqlite.mjs"), ...(hash === "bcrypt" ? { passwordModule: fromGuide("password.mjs") } : {}) };
-    const all = { ...wanted(store, directory, {}), hash, ...lines };
+    const all = { ...wanted(store, directory, { session: shared.session ?? {} }, secondary), hash, ...lines };
     const order = hash === "auto" ? (["upstream", "narthex"] as const) : (["narthex", "upstream"] as const);
     return withServers([() => startServer(order[0], all)], async ([first]) => {
       const on = (server: Server | undefined) => {
         if (!server) throw new Error("a server is missing");
-        return new Stage(base(), database, server, store);
+        return new Stage(base(), shared.database, server, store, secondary);
       };
       await on(first).signUp("first@example.com");
       return withServers([() => startServer(order[1], all)], async ([beside]) => {
@@ -314,24 +349,24 @@ async function main(): Promise<void> {
     failed += 1;
     console.log(`FAIL the binary must have ${missing.join(", ")}`);
   }
-  for (const database of ["postgres", "sqlite"] as const) {
+  for (const [label, shared] of Object.entries(SHARED)) {
     let reference: Promise<Walked> | undefined;
     for (const order of Object.keys(ORDERS)) {
-      await check(`walk, ${order} [${database}]`, async () => {
-        reference ??= walk(database, "upstream", "alternating", known);
+      await check(`walk, ${order} [${label}]`, async () => {
+        reference ??= walk(shared, "upstream", "alternating", known);
         const expected = await reference;
-        const actual = await walk(database, second, order, known);
+        const actual = await walk(shared, second, order, known);
         if (flags.show) for (const [name, times] of actual.made) console.log(`     ${String(times).padStart(4)} × ${name}`);
         const differences = compareRuns(expected.steps, actual.steps, () => "");
         if (differences.length > 0) throw new Error(`${differences.length} differences from Node alone\n${differences.slice(0, 5).map(render).join("\n")}`);
         const [node = 0, other = 0] = [0, 1].map((place) => actual.served.filter((each) => each === place).length);
         if (other === 0 || node === 0) throw new Error("one of the two answered nothing");
-        return `${flags.steps ?? STEPS[database]} steps as with Node alone; Node answered ${node} and made ${actual.users[0]} users, ${second} ${other} and ${actual.users[1]}`;
+        return `${stepsOf(shared)} steps as with Node alone; Node answered ${node} and made ${actual.users[0]} users, ${second} ${other} and ${actual.users[1]}`;
       });
     }
     if (flags.upstream) continue;
-    await check(`rush, Node first [${database}]`, () => rush(database, "auto"));
-    await check(`rush, Narthex first [${database}]`, () => rush(database, "bcrypt"));
+    await check(`rush, Node first [${label}]`, () => rush(shared, "auto"));
+    await check(`rush, Narthex first [${label}]`, () => rush(shared, "bcrypt"));
   }
   if (!flags.upstream) await check("locked by another program [sqlite]", locked);
 }

@@ -34,6 +34,8 @@ interface Session {
   /** All the cookies that came with it, as a browser sends them back. */
   cookie: string;
   alive: boolean;
+  theme: string | null;
+  visits: number;
 }
 
 interface Device {
@@ -50,12 +52,19 @@ interface Answer {
 interface Move {
   endpoint: string;
   weight: number;
-  /** Options without which the endpoint is closed. */
+  /** Options without which the endpoint is closed, or has nothing to do. */
   needs?: Options;
   play: (walk: Walk) => Promise<void>;
 }
 
 const DEVICES = 5;
+
+/** What an operator adds to sessions. */
+const SESSION_FIELDS: Options = {
+  theme: { type: "string", required: false },
+  visits: { type: "number", required: true, defaultValue: 0 },
+  device: { type: "string", required: false, input: false },
+};
 
 export class Walk {
   readonly users: User[] = [];
@@ -135,7 +144,7 @@ export class Walk {
     const reply = this.stage.steps.findLast((step) => step.kind === "exchange");
     const jar = new Jar();
     jar.take(reply?.kind === "exchange" ? reply.response.headers : []);
-    device.session = { user, token: String(token), cookie: jar.header, alive: true };
+    device.session = { user, token: String(token), cookie: jar.header, alive: true, theme: null, visits: 0 };
     this.sessions.push(device.session);
   }
 
@@ -160,6 +169,12 @@ export class Walk {
 
   expect(condition: boolean, message: string): void {
     if (!condition) throw new Error(message);
+  }
+
+  /** What the operator added to the session is as it was last changed, wherever that was. */
+  holds(session: Session, answered: object | undefined): void {
+    const { theme = null, visits } = (answered ?? {}) as { theme?: unknown; visits?: unknown };
+    this.expect(theme === session.theme && visits === session.visits, `the session has ${session.theme} and ${session.visits}: ${JSON.stringify(answered)}`);
   }
 
   refused(answer: Answer, status: number, code?: string): void {
@@ -196,6 +211,7 @@ const MOVES: { [name: string]: Move } = {
       const session = device.session?.alive ? device.session : undefined;
       walk.expect(answer.error === null && answer.data?.session.token === session?.token, `the session is ${session?.token}: ${JSON.stringify(answer)}`);
       walk.expect(answer.data?.user.name === session?.user.name, `the user is ${session?.user.name}: ${JSON.stringify(answer)}`);
+      if (session) walk.holds(session, answer.data?.session);
       if (!session) device.session = undefined;
     },
   },
@@ -351,6 +367,33 @@ const MOVES: { [name: string]: Move } = {
       const change = { name: `Walker ${walk.pick(["Ada", "Zoë", "漢字", "👩🏽‍🚀"])} ${walk.newPassword().length}`, image: walk.pick([null, "https://example.com/a.png"]) };
       const answer = await walk.stage.result(device.client.updateUser(change));
       if (walk.allowed(device, answer) && device.session) device.session.user.name = change.name;
+    },
+  },
+  "change the session": {
+    endpoint: "POST /update-session",
+    weight: 4,
+    needs: { session: { additionalFields: SESSION_FIELDS } },
+    play: async (walk) => {
+      const device = walk.device();
+      const theme = walk.pick(["dark", "Zoë", "漢字", null]);
+      const visits = walk.pick([0, 7, -1]);
+      const change = walk.pick([{ theme }, { visits }, { theme, visits }]);
+      const answer = await walk.stage.result(device.client.$fetch<{ session: { token: string } }>("/update-session", { method: "POST", body: change }));
+      if (!walk.allowed(device, answer) || !device.session) return;
+      Object.assign(device.session, change);
+      walk.expect(answer.data?.session.token === device.session.token, `the session is ${device.session.token}: ${JSON.stringify(answer)}`);
+      walk.holds(device.session, answer.data?.session);
+    },
+  },
+  "set a field that is not theirs to set": {
+    endpoint: "POST /update-session",
+    weight: 1,
+    needs: { session: { additionalFields: SESSION_FIELDS } },
+    play: async (walk) => {
+      const device = walk.device();
+      const answer = await walk.stage.result(device.client.$fetch("/update-session", { method: "POST", body: { device: "phone", theme: "dark" } }));
+      if (device.session?.alive) walk.refused(answer, 400, "FIELD_NOT_ALLOWED");
+      else walk.refused(answer, 401);
     },
   },
   "list the accounts": {
