@@ -6,7 +6,7 @@ use crate::{
     input::{At, Issues},
     model::{User, fields},
     prelude::*,
-    store::{Patch, Value},
+    store::Patch,
 };
 use ::http::StatusCode;
 use serde_json::Value as Given;
@@ -42,30 +42,49 @@ impl UpdateUser {
         }
         let (name, image) = (body.shift_remove("name"), body.shift_remove("image"));
         let others = fields::read::<User>(cx.store(), &mut body, fields::Action::Update)?;
-        let mut patch = Patch::of(others);
         let mut issues = Issues::default();
-        match name {
-            Some(Given::String(name)) => patch = User::NAME.set(name).and(patch),
-            None => {}
-            other => issues.expected("string", other.as_ref(), &At::ROOT.member("name")),
-        }
-        match image {
-            Some(Given::String(image)) => patch = patch.and(User::IMAGE.set(image)),
-            Some(Given::Null) => patch = patch.and(User::IMAGE.set(Value::Null)),
-            None => {}
-            other => issues.expected("string", other.as_ref(), &At::ROOT.member("image")),
-        }
+        let name = text(name, "name", &mut issues);
+        let image = match image {
+            Some(Given::Null) => Some(None),
+            image => text(image, "image", &mut issues).map(Some),
+        };
         if !issues.is_empty() {
             return Err(fields::invalid(&issues));
+        }
+        let mut patch = Patch::of(others.clone());
+        if let Some(name) = &name {
+            patch = User::NAME.set(name).and(patch);
+        }
+        if let Some(image) = &image {
+            patch = patch.and(User::IMAGE.set(image.clone()));
         }
         if patch.is_empty() {
             return Err(nothing_to_update());
         }
-        // Nothing is changed where somebody deleted the account meanwhile, and upstream says the same then.
         let updated = cx.transact(async |tx: &mut Tx| tx.users().update(&user.id, patch).await).await?;
-        let signed_in = SignedIn { session, user: updated.unwrap_or(user) };
+        let user = if let Some(user) = updated {
+            user
+        } else {
+            // Somebody deleted the account meanwhile: there is nothing to change but what the browser remembers.
+            let (name, image) = (name.unwrap_or(user.name), image.unwrap_or(user.image));
+            let mut user = User { name, image, ..user };
+            user.give(cx.store(), others)?;
+            user
+        };
+        let signed_in = SignedIn { session, user };
         cx.set_session(&signed_in, cx.remembers());
         Ok(Json(Updated { status: true }))
+    }
+}
+
+fn text(given: Option<Given>, member: &'static str, issues: &mut Issues) -> Option<String> {
+    match given {
+        Some(Given::String(text)) => Some(text),
+        None => None,
+        other => {
+            issues.expected("string", other.as_ref(), &At::ROOT.member(member));
+            None
+        }
     }
 }
 

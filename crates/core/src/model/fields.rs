@@ -97,7 +97,7 @@ pub(crate) fn value_of(field: &Field, value: Json) -> Result<Value, String> {
             Err(format!("{lead}{}", listed.join("|")))
         }
         (Kind::Text, value) => expected("string", &value),
-        (Kind::Integer | Kind::BigInteger, Json::Number(number)) => Ok(number_of(&number)),
+        (Kind::Integer | Kind::BigInteger, Json::Number(number)) => Ok(number.into()),
         (Kind::Integer | Kind::BigInteger, value) => expected("number", &value),
         (Kind::Bool, Json::Bool(value)) => Ok(Value::Bool(value)),
         (Kind::Bool, value) => expected("boolean", &value),
@@ -140,10 +140,6 @@ fn kept(store: &Store, field: &Field, value: Value) -> Result<Value, String> {
     }
 }
 
-fn number_of(number: &serde_json::Number) -> Value {
-    number.as_i64().map_or_else(|| Value::Real(number.as_f64().unwrap_or_default()), Value::Integer)
-}
-
 /// A form has nothing but texts: those of numbers and truth values become what they say.
 pub(crate) fn from_form<M: Model>(store: &Store, given: &mut input::Record) -> Result<()> {
     for field in store.resolved::<M>()?.additional() {
@@ -165,7 +161,7 @@ pub(crate) fn from_form<M: Model>(store: &Store, given: &mut input::Record) -> R
 }
 
 impl User {
-    /// Gives a record that is about to be made the columns that a request has for it.
+    /// Gives a record that the database does not have, or not yet, the columns that a request has for it.
     pub(crate) fn give(&mut self, store: &Store, given: Record) -> Result<()> {
         let table = store.resolved::<Self>()?;
         for (name, value) in given {

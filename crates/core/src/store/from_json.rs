@@ -11,7 +11,7 @@ use serde::{
     Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
 };
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Number, Value as Json};
 use std::{borrow::Cow, fmt};
 
 /// Reads an object as a record of a table. What no reply shows is left out, as are members that are no columns.
@@ -125,7 +125,7 @@ impl<'de> Visitor<'de> for Object<'_> {
 fn value<'de, A: MapAccess<'de>>(map: &mut A, kind: Kind) -> Result<Value, A::Error> {
     Ok(match kind {
         Kind::Text => map.next_value::<Option<String>>()?.into(),
-        Kind::Integer | Kind::BigInteger => map.next_value::<Option<i64>>()?.into(),
+        Kind::Integer | Kind::BigInteger => map.next_value::<Option<Number>>()?.into(),
         Kind::Bool => map.next_value::<Option<bool>>()?.into(),
         Kind::Time => map.next_value::<Option<crate::Time>>()?.into(),
         Kind::Json | Kind::TextList | Kind::NumberList => map.next_value::<Option<Json>>()?.into(),

@@ -56,6 +56,12 @@ macro_rules! into_value {
 }
 into_value! { &str => Text, String => Text, &String => Text, i64 => Integer, i32 => Integer, f64 => Real, bool => Bool, Time => Time, serde_json::Value => Json }
 
+impl From<serde_json::Number> for Value {
+    fn from(number: serde_json::Number) -> Self {
+        number.as_i64().map_or_else(|| Self::Real(number.as_f64().unwrap_or_default()), Self::Integer)
+    }
+}
+
 impl<T: Into<Self>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
@@ -123,13 +129,17 @@ impl Record {
         self.columns.iter().find_map(|(key, value)| (key == name).then_some(value))
     }
 
-    /// Sets one column.
+    /// Sets one column. One that is new is the last member that a reply shows.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<Value>) {
         let (name, value) = (name.into(), value.into());
-        match self.columns.iter_mut().find(|(key, _)| *key == name) {
-            Some(slot) => slot.1 = value,
-            None => self.columns.push((name, value)),
+        if let Some((_, there)) = self.columns.iter_mut().find(|(key, _)| *key == name) {
+            *there = value;
+            return;
         }
+        if let Some(members) = &mut self.members {
+            members.push(Cow::Owned(name.clone()));
+        }
+        self.columns.push((name, value));
     }
 
     /// Takes one column out.
