@@ -487,6 +487,11 @@ impl Ctx {
         }
     }
 
+    /// What guards took back of what they set is not sent.
+    pub(crate) fn settle_cookies(&mut self) {
+        self.cookies.settle();
+    }
+
     /// The value of one of our signed cookies, if the signature is ours.
     pub(crate) fn signed_cookie(&self, cookie: &Cookie) -> Option<String> {
         cookies::signed(&self.cookie_header, &self.engine.signer, cookie)

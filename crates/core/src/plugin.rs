@@ -222,6 +222,7 @@ macro_rules! handler {
         {
             async fn handle<'a>(&'a self, plugin: &'a P, cx: &'a mut Ctx) -> Result<Reply> {
                 $( let $value = $extractor::extract(cx).await?; )*
+                cx.settle_cookies();
                 Ok(self(plugin, cx $(, $value)*).await?.into_reply())
             }
 

@@ -175,6 +175,24 @@ impl Cookies {
         }
     }
 
+    /// Leaves out each line that a later one for the same name takes back.
+    pub(crate) fn settle(&mut self) {
+        fn name(line: &str) -> Option<&str> {
+            line.split('=').next()
+        }
+        if self.lines.len() < 2 {
+            return;
+        }
+        let mut settled: Vec<String> = Vec::with_capacity(self.lines.len());
+        while let Some(line) = self.lines.pop() {
+            if settled.iter().all(|later| name(later) != name(&line)) {
+                settled.push(line);
+            }
+        }
+        settled.reverse();
+        self.lines = settled;
+    }
+
     fn expire_as(&mut self, name: &str, cookie: &Cookie) {
         self.write(name, "", &Attributes { max_age: Some(0), ..cookie.attributes.clone() });
     }
@@ -291,6 +309,24 @@ mod tests {
         let starts: Vec<_> =
             lines(cookies).iter().map(|line| line.chars().take(9).collect::<String>()).collect();
         assert_eq!(starts, ["data.7=; ", "data.1=xx", "data=; Ma", "data.0=xx"]);
+    }
+
+    #[test]
+    fn of_several_lines_for_one_name_the_last_is_left_after_settling() {
+        let cookie = data();
+        let mut cookies = Cookies::default();
+        cookies.expire(&cookie);
+        cookies.set_signed(
+            &Signer::new("secret"),
+            &Cookie { name: "data_token".to_owned(), ..data() },
+            "token",
+            None,
+        );
+        cookies.set_in_pieces("data.1=x; data=y", &cookie, &"x".repeat(5000), None);
+        cookies.settle();
+        let starts: Vec<_> =
+            lines(cookies).iter().map(|line| line.chars().take(11).collect::<String>()).collect();
+        assert_eq!(starts, ["data_token=", "data.1=xxxx", "data=; Max-", "data.0=xxxx"]);
     }
 
     #[test]

@@ -340,6 +340,31 @@ async fn long_records_are_remembered_in_pieces_and_stale_pieces_are_forgotten() 
 }
 
 #[tokio::test]
+async fn a_guard_sends_all_that_it_sets_and_nothing_that_it_sets_again() {
+    let (app, browser) = guarded(CacheStrategy::Compact).await;
+    let cookies = browser.cookies();
+    app.advance(Duration::from_hours(25));
+    let reply = browser.get("/guarded/session").header("cookie", &cookies).await;
+    assert_eq!(
+        reply.cookies(),
+        [
+            "better-auth.session_token=[signed token]; Max-Age=604800; Path=/; HttpOnly; SameSite=Lax",
+            "better-auth.session_data=[compact]; Max-Age=300; Path=/; HttpOnly; SameSite=Lax",
+        ]
+    );
+
+    let image = "long".repeat(2_000);
+    app.database().execute(&format!(r#"update "user" set "image" = '{image}'"#)).await;
+    let reply = browser.get("/guarded/sensitive").await;
+    let names: Vec<_> =
+        reply.cookies().iter().map(|line| line.split('=').next().unwrap_or_default().to_owned()).collect();
+    assert_eq!(names, [DATA, &format!("{DATA}.0"), &format!("{DATA}.1"), &format!("{DATA}.2")]);
+    let statements = app.store().statements();
+    assert_eq!(browser.get("/get-session").await.json()["user"]["image"], *image);
+    assert_eq!(app.store().statements(), statements);
+}
+
+#[tokio::test]
 async fn a_record_that_no_cookies_can_hold_is_not_remembered() {
     let app = TestApp::with_config(remembering(CacheStrategy::Compact)).await;
     let browser = app.browser();
