@@ -23,6 +23,7 @@ const BODY = ["BAD_REQUEST", "UNSUPPORTED_MEDIA_TYPE", "VALIDATION_ERROR"];
 const COOKIES = ["advanced.cookies", "advanced.defaultCookieAttributes", "advanced.crossSubDomainCookies"];
 const WHEREVER_A_COOKIE_IS_SET = ["baseURL", "advanced.useSecureCookies", "advanced.cookiePrefix", ...COOKIES];
 const COOKIE_CACHE = ["enabled", "maxAge", "strategy", "version"].map((option) => `session.cookieCache.${option}`);
+const IDS = ["advanced.database.generateId"];
 const CHECKS = ["trustedOrigins", "advanced.disableCSRFCheck", "advanced.disableOriginCheck"];
 const LIMITS = ["rateLimit.enabled"];
 const PATHS = ["disabledPaths", "advanced.skipTrailingSlashes"];
@@ -68,7 +69,7 @@ export const CELLS: { [endpoint: string]: Cells } = {
       "advanced.ipAddress.disableIpTracking",
       ...COOKIE_CACHE,
       ...TABLES,
-      "advanced.database.generateId",
+      ...IDS,
     ],
     codes: [
       ...BODY,
@@ -103,6 +104,7 @@ export const CELLS: { [endpoint: string]: Cells } = {
       "rateLimit.customRules",
       "rateLimit.storage",
       ...COOKIE_CACHE,
+      ...IDS,
     ],
     codes: [
       ...BODY,
@@ -123,32 +125,32 @@ export const CELLS: { [endpoint: string]: Cells } = {
     unreachable: {},
   },
   "GET /get-session": {
-    options: ["baseURL", "secrets", "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh", ...PATHS, ...LIMITS, "rateLimit.window", "rateLimit.max", "rateLimit.storage", "rateLimit.customRules", ...COOKIES, ...COOKIE_CACHE, "session.cookieCache.refreshCache", "advanced.database.generateId"],
+    options: ["baseURL", "secrets", "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh", ...PATHS, ...LIMITS, "rateLimit.window", "rateLimit.max", "rateLimit.storage", "rateLimit.customRules", ...COOKIES, ...COOKIE_CACHE, "session.cookieCache.refreshCache", ...IDS],
     codes: [],
     unreachable: { FAILED_TO_GET_SESSION: "only when the database fails, or upstream cannot decode a cookie", VALIDATION_ERROR: "every query value is accepted as a boolean" },
   },
   "POST /get-session": {
-    options: ["session.deferSessionRefresh", "session.disableSessionRefresh", ...PATHS, "session.cookieCache.enabled"],
+    options: ["session.deferSessionRefresh", "session.disableSessionRefresh", ...PATHS, ...COOKIE_CACHE, ...IDS],
     codes: ["METHOD_NOT_ALLOWED_DEFER_SESSION_REQUIRED", ...ORIGIN, "INVALID_CALLBACK_URL"],
     unreachable: { FAILED_TO_GET_SESSION: WHEN_THE_DATABASE_FAILS },
   },
   "GET /list-sessions": {
-    options: ["session.freshAge", "session.expiresIn", "session.updateAge", "session.deferSessionRefresh"],
+    options: ["session.freshAge", "session.expiresIn", "session.updateAge", "session.deferSessionRefresh", ...COOKIE_CACHE, ...IDS],
     codes: ["UNAUTHORIZED", "SESSION_NOT_FRESH"],
     unreachable: { INTERNAL_SERVER_ERROR: WHEN_THE_DATABASE_FAILS },
   },
   "POST /revoke-session": {
-    options: ["baseURL", "session.updateAge", "session.deferSessionRefresh"],
+    options: ["baseURL", "session.updateAge", "session.deferSessionRefresh", ...COOKIE_CACHE, ...IDS],
     codes: [...BODY, ...ORIGIN, "INVALID_CALLBACK_URL", "UNAUTHORIZED"],
     unreachable: { INTERNAL_SERVER_ERROR: WHEN_THE_DATABASE_FAILS },
   },
   "POST /revoke-sessions": {
-    options: ["baseURL", "session.updateAge"],
+    options: ["baseURL", "session.updateAge", ...COOKIE_CACHE, ...IDS],
     codes: ["BAD_REQUEST", "UNSUPPORTED_MEDIA_TYPE", ...ORIGIN, "INVALID_CALLBACK_URL", "UNAUTHORIZED"],
     unreachable: { INTERNAL_SERVER_ERROR: WHEN_THE_DATABASE_FAILS },
   },
   "POST /revoke-other-sessions": {
-    options: ["baseURL", "session.updateAge"],
+    options: ["baseURL", "session.updateAge", ...COOKIE_CACHE, ...IDS],
     codes: ["BAD_REQUEST", "UNSUPPORTED_MEDIA_TYPE", ...ORIGIN, "INVALID_CALLBACK_URL", "UNAUTHORIZED"],
     unreachable: {},
   },
@@ -159,6 +161,8 @@ export const CELLS: { [endpoint: string]: Cells } = {
       "emailAndPassword.maxPasswordLength",
       "session.expiresIn",
       "session.updateAge",
+      ...COOKIE_CACHE,
+      ...IDS,
     ],
     codes: [
       ...BODY,
@@ -173,13 +177,13 @@ export const CELLS: { [endpoint: string]: Cells } = {
     unreachable: { FAILED_TO_GET_SESSION: WHEN_THE_DATABASE_FAILS },
   },
   "POST /verify-password": {
-    options: ["emailAndPassword.maxPasswordLength", "session.updateAge"],
+    options: ["emailAndPassword.maxPasswordLength", "session.updateAge", ...COOKIE_CACHE, ...IDS],
     codes: [...BODY, ...ORIGIN, "INVALID_CALLBACK_URL", "UNAUTHORIZED", "PASSWORD_TOO_LONG", "INVALID_PASSWORD"],
     unreachable: {},
   },
-  "GET /list-accounts": { options: ["session.updateAge"], codes: ["UNAUTHORIZED"], unreachable: {} },
+  "GET /list-accounts": { options: ["session.updateAge", ...COOKIE_CACHE, ...IDS], codes: ["UNAUTHORIZED"], unreachable: {} },
   "POST /unlink-account": {
-    options: ["account.accountLinking.allowUnlinkingAll", "session.freshAge", "session.updateAge"],
+    options: ["account.accountLinking.allowUnlinkingAll", "session.freshAge", "session.updateAge", ...COOKIE_CACHE, ...IDS],
     codes: [
       ...BODY,
       ...ORIGIN,
@@ -192,12 +196,12 @@ export const CELLS: { [endpoint: string]: Cells } = {
     unreachable: {},
   },
   "POST /update-user": {
-    options: ["user.additionalFields", "session.updateAge"],
+    options: ["user.additionalFields", "session.updateAge", ...COOKIE_CACHE, ...IDS],
     codes: [...BODY, ...ORIGIN, ...CALLBACKS, "UNAUTHORIZED", "EMAIL_CAN_NOT_BE_UPDATED", "FIELD_NOT_ALLOWED"],
     unreachable: { BODY_MUST_BE_AN_OBJECT: "the schema refuses the body first, with VALIDATION_ERROR" },
   },
   "POST /update-session": {
-    options: ["session.additionalFields", "session.updateAge"],
+    options: ["session.additionalFields", "session.updateAge", ...COOKIE_CACHE, ...IDS],
     codes: [...BODY, ...ORIGIN, ...CALLBACKS, "UNAUTHORIZED", "FIELD_NOT_ALLOWED"],
     unreachable: {
       BODY_MUST_BE_AN_OBJECT: "the schema refuses the body first, with VALIDATION_ERROR",

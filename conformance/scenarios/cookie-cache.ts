@@ -2,7 +2,7 @@
 import { createHmac } from "node:crypto";
 import { getCookieCache } from "better-auth/cookies";
 import { area, options, PASSWORD, scenario, SECRET, signed, type Reply, type Scenario, type Stage } from "../lib/scenario.ts";
-import type { Change, Json, Options } from "../lib/types.ts";
+import type { Change, Database, Header, Intent, Json, Options } from "../lib/types.ts";
 
 type Strategy = "compact" | "jwt" | "jwe";
 
@@ -22,6 +22,12 @@ const tokenOf = (reply: Reply) => `${TOKEN}=${reply.cookie(TOKEN)}`;
 
 /** Text in which no part is like another. */
 const unlike = (length: number) => Array.from({ length: length / 5 + 1 }, (_, index) => `-${(index * 7919) % 9973}`).join("").slice(0, length);
+
+/** What asks for a session, and what each of it shows or changes. */
+const GUARDED = ["GET /list-sessions", "GET /list-accounts", "POST /update-user", "POST /update-session", "POST /verify-password", "POST /unlink-account", "POST /revoke-session", "POST /revoke-sessions", "POST /revoke-other-sessions", "POST /change-password"];
+const guarded = (...names: string[]) => GUARDED.flatMap((endpoint) => names.map((name) => `${endpoint}@session.cookieCache.${name}`));
+
+const NEW_PASSWORD = "another fine phrase";
 
 const b64 = (text: string) => Buffer.from(text, "utf8").toString("base64url");
 
@@ -187,8 +193,189 @@ const MADE: Made[] = [
   { secret: "another secret that is also long enough" },
 ];
 
+const FIELDS: { user: Options; session: Options } = {
+  user: { additionalFields: { nickname: { type: "string", required: false }, born: { type: "date", required: false }, secret: { type: "string", required: false, returned: false, defaultValue: "hidden" } } },
+  session: { additionalFields: { theme: { type: "string", required: false }, visits: { type: "number", required: false, defaultValue: 0 }, note: { type: "string", required: false, returned: false } } },
+};
+
+/** A field of every type. */
+const KINDS: Options = {
+  nickname: { type: "string", required: false },
+  level: { type: ["beginner", "advanced"], required: false, fieldName: "experience_level" },
+  age: { type: "number", required: false },
+  subscribed: { type: "boolean", required: false },
+  born: { type: "date", required: false },
+  settings: { type: "json", required: false },
+  tags: { type: "string[]", required: false },
+  scores: { type: "number[]", required: false },
+};
+
+const asked = (strategy: string, more: Options = {}, session: Options = {}) => cached({ strategy, ...more }, { user: FIELDS.user, session: { ...FIELDS.session, ...session } });
+
+/** What needs a session, and leaves the password and the session as they are. */
+async function ask(stage: Stage, cookie: string, differs?: Intent) {
+  const extras = { cookie, ...(differs ? { differs } : {}) };
+  await stage.get("/list-sessions", extras);
+  await stage.get("/list-accounts", extras);
+  await stage.post("/unlink-account", { accountId: "unknown" }, extras);
+  await stage.post("/update-user", { nickname: "Countess" }, extras);
+  await stage.post("/update-user", {}, extras);
+  await stage.post("/update-session", { theme: "dark", note: "noted" }, extras);
+  await stage.post("/revoke-session", { token: "unknown" }, extras);
+}
+
+/** What upstream leaves out of the cookies that are set before the endpoint is reached, all but the last. */
+const whole = (...lines: string[]): Intent => ({
+  decision: "cookies-of-guards",
+  narthex: ({ headers }) => {
+    const first = headers.findIndex(([name]) => name === "set-cookie");
+    return { headers: headers.toSpliced(first, 0, ...lines.map((line): Header => ["set-cookie", `${line}; Path=/; HttpOnly; SameSite=Lax`])) };
+  },
+});
+const forgets = (...pieces: number[]) => whole(...pieces.map((piece) => `${DATA}.${piece}=; Max-Age=0`));
+
+const verify = (stage: Stage, cookie: string, password = PASSWORD) => stage.post("/verify-password", { password }, { cookie });
+const change = (stage: Stage, cookie: string, currentPassword: string, newPassword: string, revokeOtherSessions?: true) =>
+  stage.post("/change-password", { currentPassword, newPassword, ...(revokeOtherSessions ? { revokeOtherSessions } : {}) }, { cookie });
+const revoke = (stage: Stage, which: "other-sessions" | "sessions", cookie: string) => stage.post(`/revoke-${which}`, undefined, { cookie });
+
+async function guards(stage: Stage) {
+  await stage.signUp("ada@example.com");
+  const ended = await stage.signIn("ada@example.com");
+  const { cookies } = await stage.signIn("ada@example.com");
+  await stage.sql(`UPDATE "user" SET "name" = 'Changed'`);
+  await ask(stage, ended.cookies);
+  await verify(stage, ended.cookies);
+  await revoke(stage, "other-sessions", cookies);
+  await ask(stage, ended.cookies);
+  await verify(stage, ended.cookies);
+  await change(stage, ended.cookies, PASSWORD, NEW_PASSWORD);
+  await revoke(stage, "other-sessions", ended.cookies);
+  await revoke(stage, "sessions", ended.cookies);
+
+  await stage.advance(320);
+  await ask(stage, cookies);
+  await verify(stage, cookies, "a wrong password");
+  await ask(stage, cookies.replace(/; .*/, ""));
+  await stage.get("/list-accounts?disableCookieCache=1", { cookie: cookies });
+  await stage.get("/list-accounts?disableRefresh=1", { cookie: cookies });
+  await revoke(stage, "other-sessions", cookies);
+  const changed = await change(stage, cookies, PASSWORD, NEW_PASSWORD, true);
+  await ask(stage, changed.cookies);
+  await stage.post("/revoke-session", { token: String(changed.json.token) }, { cookie: changed.cookies });
+
+  const short = await stage.signIn("ada@example.com", { password: NEW_PASSWORD, rememberMe: false });
+  await ask(stage, short.cookies);
+  await stage.advance(320);
+  await ask(stage, short.cookies);
+  await revoke(stage, "sessions", short.cookies);
+  await stage.get("/list-sessions", { cookie: short.cookies });
+}
+
+async function deferred(stage: Stage) {
+  const reply = await stage.signUp("ada@example.com");
+  const post = (cookie: string, query = "") => stage.post(`/get-session${query}`, undefined, { cookie });
+  await session(stage, reply.cookies);
+  await session(stage, tokenOf(reply));
+  await post(reply.cookies);
+  await post(tokenOf(reply));
+  await stage.advance(350);
+  await post(reply.cookies);
+  await stage.advance(DAY - 320);
+  await session(stage, reply.cookies);
+  await post(reply.cookies, "?disableRefresh=1");
+  await post(reply.cookies);
+}
+
 export default area("cookie-cache", [
   ...strategies,
+
+  ...["compact", "jwt", "jwe"].map((strategy) => scenario(`${strategy}-guards`, { clock: true, options: asked(strategy), covers: guarded("enabled", "strategy") }, guards)),
+
+  scenario("guards-short-and-of-another-version", { clock: true, options: asked("compact", { maxAge: 60, version: "2" }, { freshAge: 0 }), covers: guarded("maxAge", "version") }, async (stage) => {
+    await fixed(stage);
+    await stage.sql(`INSERT INTO "account" ("id", "accountId", "providerId", "userId", "createdAt", "updatedAt") VALUES ('fixedaccountfixedaccountfixedid00', 'fixed', 'github', '${ROWS.user.id}', '${ROWS.user.createdAt}', '${ROWS.user.createdAt}')`);
+    for (const version of ["2", "1"]) await ask(stage, `${TOKEN}=${signed(FIXED_TOKEN)}; ${DATA}=${compact({ change: { version } })}`);
+    const reply = await stage.signUp("ada@example.com");
+    await ask(stage, reply.cookies);
+    await verify(stage, reply.cookies);
+    await stage.advance(70);
+    await ask(stage, reply.cookies);
+    await revoke(stage, "other-sessions", reply.cookies);
+    const changed = await change(stage, reply.cookies, PASSWORD, NEW_PASSWORD, true);
+    await revoke(stage, "sessions", changed.cookies);
+  }),
+
+  ...Object.entries<[Options, Database[]]>({ "": [{ age: 36, scores: [1, 2] }, ["sqlite", "postgres"]], "-and-fractions": [{ age: 36.5, scores: [1.5, -2e-7] }, ["sqlite"]] }).map(([ending, [numbers, databases]]) =>
+    scenario(`every-kind${ending}`, { databases, options: cached({}, { user: { additionalFields: KINDS } }), covers: [] }, async (stage) => {
+      const { cookies } = await stage.signUp("ada@example.com", { ...numbers, nickname: "\u00fc\u2713 \"\\\n", level: "advanced", subscribed: true, born: "1815-12-10T12:00:00.000Z", settings: { a: [1, null, { b: "c" }] }, tags: ["x", "y"] });
+      await session(stage, cookies);
+      await stage.get("/list-accounts", { cookie: cookies });
+      const updated = await stage.post("/update-user", { nickname: null, subscribed: false, settings: [] }, { cookie: cookies });
+      await session(stage, updated.cookies);
+      await stage.sql(`DELETE FROM "user"`);
+      const unknown = await stage.post("/update-user", { born: "1852-11-27T00:00:00.000Z", tags: [], ...numbers }, { cookie: updated.cookies });
+      await session(stage, unknown.cookies);
+    }),
+  ),
+
+  // Only the cookie still knows them.
+  scenario("guards-of-who-is-gone", { options: asked("compact"), covers: [] }, async (stage) => {
+    const reply = await stage.signUp("ada@example.com", { nickname: "Countess", image: "https://example.com/a.png" });
+    await stage.sql(`DELETE FROM "account"`);
+    await stage.sessions(`DELETE FROM "session"`, () => undefined);
+    await stage.sql(`DELETE FROM "user"`);
+    await stage.post("/update-user", { name: "Ada Lovelace", image: null }, { cookie: reply.cookies });
+    await stage.post("/update-user", { born: "1815-12-10T00:00:00.000Z", nickname: null, secret: "x" }, { cookie: reply.cookies });
+    const renamed = await stage.post("/update-user", { nickname: "A", name: "B" }, { cookie: reply.cookies });
+    await session(stage, `${tokenOf(reply)}; ${DATA}=${renamed.cookie(DATA)}`);
+    // Made before there were these fields.
+    await stage.post("/update-user", { nickname: "A", name: "B" }, { cookie: `${TOKEN}=${signed(FIXED_TOKEN)}; ${DATA}=${compact()}` });
+    await ask(stage, reply.cookies);
+    await verify(stage, reply.cookies);
+  }),
+
+  scenario("guards-renewed", { clock: true, options: asked("compact"), covers: [] }, async (stage) => {
+    const reply = await stage.signUp("ada@example.com");
+    // Beside a secondary storage other randomness comes first.
+    const [cookie, number] = [reply.cookies, stage.scenario.secondary ? 3 : 1];
+    const differs = whole(`${TOKEN}=<rand32:${number}>.<sig:1>; Max-Age=604800`);
+    const renewals: (() => Promise<Reply>)[] = [
+      () => stage.get("/list-accounts", { cookie, differs }),
+      () => stage.post("/verify-password", { password: PASSWORD }, { cookie: tokenOf(reply), differs }),
+      () => stage.post("/update-user", { nickname: "Countess" }, { cookie, differs }),
+      () => stage.post("/update-session", { theme: "dark" }, { cookie, differs }),
+      () => stage.post("/revoke-other-sessions", undefined, { cookie, differs }),
+      () => stage.get("/list-sessions", { cookie }),
+    ];
+    for (const renewal of renewals) {
+      await stage.advance(DAY + 30);
+      await renewal();
+    }
+  }),
+
+  scenario("guards-in-pieces", { clock: true, options: asked("compact"), covers: [] }, async (stage) => {
+    const { cookies: cookie } = await stage.signUp("ada@example.com", { image: unlike(6000) });
+    stage.expect(cookie.includes(`${DATA}.2=`), "there are three pieces");
+    await stage.get("/list-sessions", { cookie });
+    await stage.post("/update-session", { theme: "dark" }, { cookie });
+    await stage.post("/update-user", { nickname: "Countess" }, { cookie });
+    await stage.post("/update-user", { image: null }, { cookie });
+    await stage.advance(320);
+    await stage.get("/list-accounts", { cookie, differs: forgets(0, 1, 2) });
+    await stage.post("/update-session", { theme: "light" }, { cookie, differs: forgets(0, 1, 2) });
+    await stage.get("/list-accounts", { cookie: `${cookie}; ${DATA}=AAAA`, differs: forgets(0, 1, 2) });
+  }),
+
+  scenario("guards-without-a-cache", { clock: true, options: options(FIELDS), covers: [] }, async (stage) => {
+    const { cookies } = await stage.signUp("ada@example.com");
+    const pieces = `${cookies}; ${DATA}.0=AAAA; ${DATA}.1=AAAA`;
+    await ask(stage, `${cookies}; ${DATA}=AAAA`);
+    await ask(stage, pieces, forgets(0));
+    await stage.advance(DAY + 30);
+    await stage.get("/list-accounts", { cookie: pieces, differs: forgets(0, 1) });
+    await stage.get("/list-sessions", { cookie: pieces });
+  }),
 
   scenario("compact-made-by-hand", { options: cached({}), covers: [`${GET}@session.cookieCache.enabled`] }, async (stage) => {
     await fixed(stage);
@@ -273,18 +460,10 @@ export default area("cookie-cache", [
     await session(stage, reply.cookies);
   }),
 
-  scenario("deferred-refresh", { clock: true, options: cached({}, { session: { deferSessionRefresh: true } }), covers: [`${POST}@session.cookieCache.enabled`] }, async (stage) => {
-    const reply = await stage.signUp("ada@example.com");
-    const post = (cookie: string, query = "") => stage.post(`/get-session${query}`, undefined, { cookie });
-    await session(stage, reply.cookies);
-    await session(stage, tokenOf(reply));
-    await post(reply.cookies);
-    await post(tokenOf(reply));
-    await stage.advance(DAY + 30);
-    await session(stage, reply.cookies);
-    await post(reply.cookies, "?disableRefresh=1");
-    await post(reply.cookies);
-  }),
+  scenario("deferred-refresh", { clock: true, options: cached({}, { session: { deferSessionRefresh: true } }), covers: [`${POST}@session.cookieCache.enabled`] }, deferred),
+  ...["jwt", "jwe"].map((strategy) =>
+    scenario(`deferred-refresh-${strategy}`, { clock: true, options: cached({ strategy, maxAge: 420, version: "2" }, { session: { deferSessionRefresh: true } }), covers: ["strategy", "maxAge", "version"].map((name) => `${POST}@session.cookieCache.${name}`) }, deferred),
+  ),
 
   scenario("always-refreshed", { options: cached({}, { session: { updateAge: 0 } }), covers: [GET] }, async (stage) => {
     const reply = await stage.signUp("ada@example.com");
