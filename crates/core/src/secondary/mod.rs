@@ -186,7 +186,7 @@ impl Secondary {
             Told::SessionEnded { token, of } => self.session_ended(store, &token, of.as_deref()).await,
             Told::AllEnded { user_id, before, known } => self.all_ended(&user_id, before, known, now).await,
             Told::OthersEnded { user_id, token, known } => {
-                self.end_listed(&user_id, now, Some(&token), known).await
+                self.others_ended(&user_id, &token, known, now).await
             }
             Told::UserChanged { user_id } => self.user_changed(store, &user_id, now).await,
             Told::Issued { identifier, value, expires_at } => {

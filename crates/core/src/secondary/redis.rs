@@ -124,6 +124,10 @@ impl SecondaryStorage for RedisStorage {
     }
 
     fn increment<'a>(&'a self, key: &'a str, seconds: NonZeroU32) -> BoxFuture<'a, Result<u64, BoxError>> {
-        Box::pin(async move { self.run(INCREMENT.key(self.key(key)).arg(seconds.get())).await })
+        Box::pin(async move {
+            let count: i64 = self.run(INCREMENT.key(self.key(key)).arg(seconds.get())).await?;
+            // What somebody has put there may be less than nothing.
+            Ok(u64::try_from(count).unwrap_or(0))
+        })
     }
 }

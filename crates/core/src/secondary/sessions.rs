@@ -3,7 +3,7 @@
 use super::{Edit, Secondary, TRIES, away, contended, seconds_until};
 use crate::{
     error::{Code, Error, Result},
-    model::{Account, Session, User, Users, sessions::ended},
+    model::{Account, Session, User, Users, fields::is_truthy, sessions::ended},
     store::{Record, ResolvedTable, Store, from_map, json, to_map},
     time::Time,
 };
@@ -153,18 +153,24 @@ impl Secondary {
     pub(super) async fn session_ended(&self, store: &Store, token: &str, of: Option<&str>) -> Result<()> {
         let now = store.now();
         let Some(text) = self.storage.get(token).await.map_err(away)? else { return Ok(()) };
-        let user_id = read(&text, token)
-            .and_then(|(session, _)| session.get("userId").and_then(Json::as_str).map(str::to_owned));
-        if of.is_some_and(|of| user_id.as_deref() != Some(of)) {
-            return Ok(());
-        }
+        let session = match of {
+            Some(of) => {
+                read(&text, token).map(|(session, _)| session).filter(|session| owner(session) == Some(of))
+            }
+            // Upstream: anything goes that has a session in it, of whatever token, and nothing else does (kept).
+            None => serde_json::from_str::<Map<String, Json>>(&text).ok().and_then(|mut whole| {
+                let session = whole.shift_remove("session").filter(is_truthy)?;
+                Some(session.as_object().cloned().unwrap_or_default())
+            }),
+        };
+        let Some(session) = session else { return Ok(()) };
         if of.is_some() && self.sessions_in_database && self.preserves_sessions {
             let alive = Session::TOKEN.eq(token).and(Session::EXPIRES_AT.gt(now));
             store.update(alive, ended(now)).await?;
         }
         self.storage.delete(token).await.map_err(away)?;
-        match user_id {
-            Some(user_id) => self.unlist(&user_id, now, |listed| listed == token).await,
+        match owner(&session) {
+            Some(user_id) => self.unlist(user_id, now, |listed| listed == token).await,
             None => Ok(()),
         }
     }
@@ -185,26 +191,39 @@ impl Secondary {
             }
         })
         .await?;
-        self.end_listed(user_id, now, None, known).await
+        let list = self.storage.get(&list_key(user_id)).await.map_err(away)?;
+        let listed = entries(list.as_deref());
+        let listed = listed.iter().filter_map(|entry| entry.get("token")?.as_str()).map(str::to_owned);
+        self.end(user_id, listed.chain(known).collect(), now).await
     }
 
-    /// Ends those on the list of a user, and those that are `known`, but one. They leave the list last: whoever asks
-    /// again after a failure finds them there.
-    pub(super) async fn end_listed(
+    /// Ends what is listed and what the database knows, which need not be the same.
+    pub(super) async fn others_ended(
         &self,
         user_id: &str,
-        now: Time,
-        but: Option<&str>,
+        token: &str,
         known: Vec<String>,
+        now: Time,
     ) -> Result<()> {
+        let mut others: BTreeSet<_> = known.into_iter().collect();
         let list = self.storage.get(&list_key(user_id)).await.map_err(away)?;
-        let listed = read_list(list.as_deref(), Time::from_millis(0)).into_iter().map(|entry| entry.token);
-        let meant: BTreeSet<String> =
-            listed.chain(known).filter(|token| Some(token.as_str()) != but).collect();
-        for token in &meant {
+        for Entry { token, .. } in read_list(list.as_deref(), now) {
+            let text = self.storage.get(&token).await.map_err(away)?;
+            let session = text.and_then(|text| read(&text, &token)).map(|(session, _)| session);
+            if session.is_some_and(|session| owner(&session) == Some(user_id) && end(&session) > Some(now)) {
+                others.insert(token);
+            }
+        }
+        others.remove(token);
+        if others.is_empty() { Ok(()) } else { self.end(user_id, others, now).await }
+    }
+
+    /// The sessions leave the list last: whoever asks again after a failure finds them there.
+    async fn end(&self, user_id: &str, tokens: BTreeSet<String>, now: Time) -> Result<()> {
+        for token in &tokens {
             self.storage.delete(token).await.map_err(away)?;
         }
-        self.unlist(user_id, now, |token| meant.contains(token)).await
+        self.unlist(user_id, now, |token| tokens.contains(token)).await
     }
 
     pub(super) async fn user_changed(&self, store: &Store, user_id: &str, now: Time) -> Result<()> {
@@ -222,11 +241,11 @@ impl Secondary {
         for _ in 0..TRIES {
             let text = self.storage.get(token).await.map_err(away)?;
             let session = text.as_deref().and_then(|text| read(text, token)).map(|(session, _)| session);
+            let session = session.filter(|session| owner(session) == Some(user_id));
             let (Some(session), Some(user)) = (session, Users::new(store).by_id(user_id).await?) else {
                 return Ok(());
             };
-            let expires_at = session.get("expiresAt").and_then(Json::as_str).and_then(Time::parse);
-            let edit = match expires_at.and_then(|expires_at| seconds_until(expires_at, now)) {
+            let edit = match end(&session).and_then(|end| seconds_until(end, now)) {
                 Some(seconds) => Edit::Put(written(session, to_map(table, &user).into()), seconds, ()),
                 None => Edit::Leave(()),
             };
@@ -270,31 +289,55 @@ impl Secondary {
 impl Entry {
     fn new(token: &str, expires_at: Time) -> Self {
         let whole = serde_json::json!({ "token": token, "expiresAt": expires_at.millis() });
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "JavaScript's numbers, too, are exact for every date there is"
-        )]
-        let milliseconds = expires_at.millis() as f64;
-        Self { token: token.to_owned(), expires_at: milliseconds, whole }
+        Self { token: token.to_owned(), expires_at: as_number(expires_at), whole }
     }
 
     fn read(whole: Json) -> Option<Self> {
         let token = whole.get("token")?.as_str()?.to_owned();
-        let expires_at = whole.get("expiresAt")?.as_f64()?;
+        let expires_at = moment(whole.get("expiresAt")?)?;
         Some(Self { token, expires_at, whole })
     }
 
     fn ends(&self) -> Time {
-        #[expect(clippy::cast_possible_truncation, reason = "what is beyond 64 bits ends never")]
-        Time::from_millis(self.expires_at as i64)
+        time(self.expires_at)
     }
 }
 
-/// What has not ended by `now`. What is no list is an empty one.
+/// When a session ends, if that can be read.
+fn end(session: &Map<String, Json>) -> Option<Time> {
+    session.get("expiresAt").and_then(moment).map(time)
+}
+
+/// A moment as milliseconds, or as text.
+fn moment(value: &Json) -> Option<f64> {
+    match value {
+        Json::String(text) => Time::parse(text).map(as_number),
+        number => number.as_f64(),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "what is beyond 64 bits ends never")]
+fn time(milliseconds: f64) -> Time {
+    Time::from_millis(milliseconds as i64)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "JavaScript's numbers, too, are exact for every date there is"
+)]
+fn as_number(time: Time) -> f64 {
+    time.millis() as f64
+}
+
+/// What has not ended by `now`.
 fn read_list(text: Option<&str>, now: Time) -> Vec<Entry> {
-    let entries: Vec<Json> = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let entries = entries.into_iter().filter_map(Entry::read);
+    let entries = entries(text).into_iter().filter_map(Entry::read);
     entries.filter(|entry| entry.ends() > now).collect()
+}
+
+/// What is on a list. What is no list is an empty one.
+fn entries(text: Option<&str>) -> Vec<Json> {
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 /// The one that ends last is the last, and the list ends with it.
@@ -315,6 +358,11 @@ fn read(text: &str, token: &str) -> Option<(Map<String, Json>, Json)> {
     let Json::Object(session) = whole.shift_remove("session")? else { return None };
     let is_its = session.get("token").and_then(Json::as_str) == Some(token);
     is_its.then(|| (session, whole.shift_remove("user").unwrap_or_default()))
+}
+
+/// Whose session it is.
+fn owner(session: &Map<String, Json>) -> Option<&str> {
+    session.get("userId")?.as_str()
 }
 
 fn written(session: Map<String, Json>, user: Json) -> String {

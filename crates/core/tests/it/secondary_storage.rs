@@ -134,8 +134,8 @@ async fn what_is_no_session_is_none_and_breaks_nothing() {
     let redis = Redis::start().await;
     let app = on(&redis, |builder| builder).await;
     let browser = ada(&app).await;
-    let (token, cookies) = (token(&browser), browser.cookies());
-    let good = redis.json(&token).await;
+    let (key, cookies) = (token(&browser), browser.cookies());
+    let good = redis.json(&key).await;
     let changed = |change: fn(&mut Value)| {
         let mut value = good.clone();
         change(&mut value);
@@ -154,20 +154,56 @@ async fn what_is_no_session_is_none_and_breaks_nothing() {
         changed(|value| value["user"]["id"] = Value::Null),
     ];
     for case in cases {
-        redis.put(&token, &case).await;
+        redis.put(&key, &case).await;
         let reply = app.browser().get("/get-session").header("cookie", &cookies).await;
         assert_eq!(reply.json(), Value::Null, "{case}");
     }
-    redis.put(&token, &good.to_string()).await;
+    redis.put(&key, &good.to_string()).await;
     let reply = app.browser().get("/get-session").header("cookie", &cookies).await;
     assert_eq!(reply.json()["user"]["email"], ADA, "it was what was kept and not the cookie");
     let browser = again(&app).await;
     let user_id = good["user"]["id"].as_str().expect("an id");
-    for list in ["null", "{}", "[1, {}]", "nothing"] {
+    for list in ["null", "{}", "5", "\"text\"", "[null]", "[1, {}]", "nothing"] {
         redis.put(&format!("active-sessions-{user_id}"), list).await;
         assert_eq!(browser.get("/list-sessions").await.json(), json!([]), "{list}");
+        let last = again(&app).await;
+        assert_eq!(listed(&redis, user_id).await, [token(&last)], "{list}");
     }
-    let _ = again(&app).await;
+}
+
+#[tokio::test]
+async fn signing_out_leaves_what_has_no_session_in_it() {
+    let redis = Redis::start().await;
+    let app = on(&redis, |builder| builder).await;
+    let browser = ada(&app).await;
+    let (key, cookies) = (token(&browser), browser.cookies());
+    let damaged = [
+        ("null", true),
+        ("[]", true),
+        ("not JSON", true),
+        (r#"{"session":null,"user":{}}"#, true),
+        (r#"{"session":{}}"#, false),
+        (r#"{"session":{"token":"of another"},"user":null}"#, false),
+    ];
+    for (text, stays) in damaged {
+        redis.put(&key, text).await;
+        let reply = app.browser().post("/sign-out", json!({})).header("cookie", &cookies).await;
+        let _ = reply.expecting(200);
+        assert_eq!(redis.all().await.contains_key(&key), stays, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_fraction_in_a_field_ends_no_session() {
+    let redis = Redis::start().await;
+    let age = serde_json::from_value(json!({ "age": { "type": "number", "required": false } }));
+    let age = age.expect("a field");
+    let app = on(&redis, |builder| builder.config(|config| config.user.additional_fields = age)).await;
+    let browser = ada(&app).await;
+    let mut kept = redis.json(&token(&browser)).await;
+    kept["user"]["age"] = json!(1.5);
+    redis.put(&token(&browser), &kept.to_string()).await;
+    assert_eq!(browser.get("/get-session").await.json()["user"], kept["user"]);
 }
 
 #[tokio::test]
@@ -219,6 +255,18 @@ async fn a_session_in_the_database_too_survives_a_server_that_forgets() {
     assert!(is_signed_in(&browser).await);
     let _ = browser.post("/revoke-sessions", json!({})).await.expecting(200);
     assert!(app.rows("session").await.is_empty());
+}
+
+#[tokio::test]
+async fn other_sessions_end_that_only_the_database_names() {
+    let redis = Redis::start().await;
+    let app =
+        on(&redis, |builder| builder.config(|config| config.session.store_session_in_database = true)).await;
+    let (first, second) = (ada(&app).await, again(&app).await);
+    let user_id = first.get("/get-session").await.json()["user"]["id"].as_str().expect("an id").to_owned();
+    redis.put(&format!("active-sessions-{user_id}"), "[]").await;
+    let _ = first.post("/revoke-other-sessions", json!({})).await.expecting(200);
+    assert!(is_signed_in(&first).await && !is_signed_in(&second).await);
 }
 
 #[tokio::test]
@@ -328,6 +376,15 @@ async fn requests_are_counted_here() {
     assert_eq!(redis.all().await["127.0.0.1|/sign-in/email"], "4");
     let left = redis.seconds_left("127.0.0.1|/sign-in/email").await;
     assert!((1..=10).contains(&left), "{left} s");
+}
+
+#[tokio::test]
+async fn a_count_below_nothing_is_not_too_many() {
+    let redis = Redis::start().await;
+    let app = on(&redis, |builder| builder.config(|config| config.rate_limit.enabled = Some(true))).await;
+    redis.put("127.0.0.1|/ok", "-5").await;
+    let _ = app.browser().get("/ok").await.expecting(200);
+    assert_eq!(redis.all().await["127.0.0.1|/ok"], "-4");
 }
 
 #[tokio::test(flavor = "multi_thread")]
