@@ -28,6 +28,7 @@ const CHECKS = ["trustedOrigins", "advanced.disableCSRFCheck", "advanced.disable
 const LIMITS = ["rateLimit.enabled"];
 const PATHS = ["disabledPaths", "advanced.skipTrailingSlashes"];
 const TABLES = ["user", "session", "account", "verification"].flatMap((table) => [`${table}.modelName`, `${table}.fields`, `${table}.additionalFields`]);
+const SESSIONS_ELSEWHERE = ["secondaryStorage", "session.storeSessionInDatabase", "session.preserveSessionInDatabase"];
 const WHEN_THE_DATABASE_FAILS = "only when the database fails";
 
 export const CELLS: { [endpoint: string]: Cells } = {
@@ -70,6 +71,9 @@ export const CELLS: { [endpoint: string]: Cells } = {
       ...COOKIE_CACHE,
       ...TABLES,
       ...IDS,
+      ...SESSIONS_ELSEWHERE,
+      "verification.storeIdentifier",
+      "verification.storeInDatabase",
     ],
     codes: [
       ...BODY,
@@ -105,6 +109,7 @@ export const CELLS: { [endpoint: string]: Cells } = {
       "rateLimit.storage",
       ...COOKIE_CACHE,
       ...IDS,
+      ...SESSIONS_ELSEWHERE,
     ],
     codes: [
       ...BODY,
@@ -120,12 +125,12 @@ export const CELLS: { [endpoint: string]: Cells } = {
     unreachable: { FAILED_TO_CREATE_SESSION: WHEN_THE_DATABASE_FAILS },
   },
   "POST /sign-out": {
-    options: ["baseURL", "secrets", ...CHECKS, "emailAndPassword.enabled", ...PATHS, ...LIMITS, "rateLimit.max", "rateLimit.customRules", ...COOKIES, "session.cookieCache.enabled"],
+    options: ["baseURL", "secrets", ...CHECKS, "emailAndPassword.enabled", ...PATHS, ...LIMITS, "rateLimit.max", "rateLimit.customRules", ...COOKIES, "session.cookieCache.enabled", ...SESSIONS_ELSEWHERE],
     codes: [...BODY, ...ORIGIN, ...CALLBACKS],
     unreachable: {},
   },
   "GET /get-session": {
-    options: ["baseURL", "secrets", "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh", ...PATHS, ...LIMITS, "rateLimit.window", "rateLimit.max", "rateLimit.storage", "rateLimit.customRules", ...COOKIES, ...COOKIE_CACHE, "session.cookieCache.refreshCache", ...IDS],
+    options: ["baseURL", "secrets", "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh", ...PATHS, ...LIMITS, "rateLimit.window", "rateLimit.max", "rateLimit.storage", "rateLimit.customRules", ...COOKIES, ...COOKIE_CACHE, "session.cookieCache.refreshCache", ...IDS, ...SESSIONS_ELSEWHERE],
     codes: [],
     unreachable: { FAILED_TO_GET_SESSION: "only when the database fails, or upstream cannot decode a cookie", VALIDATION_ERROR: "every query value is accepted as a boolean" },
   },
@@ -135,22 +140,22 @@ export const CELLS: { [endpoint: string]: Cells } = {
     unreachable: { FAILED_TO_GET_SESSION: WHEN_THE_DATABASE_FAILS },
   },
   "GET /list-sessions": {
-    options: ["session.freshAge", "session.expiresIn", "session.updateAge", "session.deferSessionRefresh", ...COOKIE_CACHE, ...IDS],
+    options: ["session.freshAge", "session.expiresIn", "session.updateAge", "session.deferSessionRefresh", ...COOKIE_CACHE, ...IDS, ...SESSIONS_ELSEWHERE],
     codes: ["UNAUTHORIZED", "SESSION_NOT_FRESH"],
     unreachable: { INTERNAL_SERVER_ERROR: WHEN_THE_DATABASE_FAILS },
   },
   "POST /revoke-session": {
-    options: ["baseURL", "session.updateAge", "session.deferSessionRefresh", ...COOKIE_CACHE, ...IDS],
+    options: ["baseURL", "session.updateAge", "session.deferSessionRefresh", ...COOKIE_CACHE, ...IDS, ...SESSIONS_ELSEWHERE],
     codes: [...BODY, ...ORIGIN, "INVALID_CALLBACK_URL", "UNAUTHORIZED"],
     unreachable: { INTERNAL_SERVER_ERROR: WHEN_THE_DATABASE_FAILS },
   },
   "POST /revoke-sessions": {
-    options: ["baseURL", "session.updateAge", ...COOKIE_CACHE, ...IDS],
+    options: ["baseURL", "session.updateAge", ...COOKIE_CACHE, ...IDS, ...SESSIONS_ELSEWHERE],
     codes: ["BAD_REQUEST", "UNSUPPORTED_MEDIA_TYPE", ...ORIGIN, "INVALID_CALLBACK_URL", "UNAUTHORIZED"],
     unreachable: { INTERNAL_SERVER_ERROR: WHEN_THE_DATABASE_FAILS },
   },
   "POST /revoke-other-sessions": {
-    options: ["baseURL", "session.updateAge", ...COOKIE_CACHE, ...IDS],
+    options: ["baseURL", "session.updateAge", ...COOKIE_CACHE, ...IDS, ...SESSIONS_ELSEWHERE],
     codes: ["BAD_REQUEST", "UNSUPPORTED_MEDIA_TYPE", ...ORIGIN, "INVALID_CALLBACK_URL", "UNAUTHORIZED"],
     unreachable: {},
   },
@@ -163,6 +168,7 @@ export const CELLS: { [endpoint: string]: Cells } = {
       "session.updateAge",
       ...COOKIE_CACHE,
       ...IDS,
+      ...SESSIONS_ELSEWHERE,
     ],
     codes: [
       ...BODY,
@@ -196,12 +202,12 @@ export const CELLS: { [endpoint: string]: Cells } = {
     unreachable: {},
   },
   "POST /update-user": {
-    options: ["user.additionalFields", "session.updateAge", ...COOKIE_CACHE, ...IDS],
+    options: ["user.additionalFields", "session.updateAge", ...COOKIE_CACHE, ...IDS, ...SESSIONS_ELSEWHERE],
     codes: [...BODY, ...ORIGIN, ...CALLBACKS, "UNAUTHORIZED", "EMAIL_CAN_NOT_BE_UPDATED", "FIELD_NOT_ALLOWED"],
     unreachable: { BODY_MUST_BE_AN_OBJECT: "the schema refuses the body first, with VALIDATION_ERROR" },
   },
   "POST /update-session": {
-    options: ["session.additionalFields", "session.updateAge", ...COOKIE_CACHE, ...IDS],
+    options: ["session.additionalFields", "session.updateAge", ...COOKIE_CACHE, ...IDS, ...SESSIONS_ELSEWHERE],
     codes: [...BODY, ...ORIGIN, ...CALLBACKS, "UNAUTHORIZED", "FIELD_NOT_ALLOWED"],
     unreachable: {
       BODY_MUST_BE_AN_OBJECT: "the schema refuses the body first, with VALIDATION_ERROR",

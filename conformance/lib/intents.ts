@@ -1,4 +1,5 @@
 /** Differences on purpose that more than one scenario meets; each names the page that says why. */
+import { createHash } from "node:crypto";
 import { type Intent, type Json, type Row, SECONDARY, type Tables } from "./types.ts";
 
 /** Every session that the secondary storage holds, as something else; what else it holds stays. */
@@ -46,5 +47,61 @@ export const unknownType = (type: string, allowed: string): Intent => ({
     status: 415,
     headers: [["content-type", "application/json"]],
     body: JSON.stringify({ message: `Content-Type "${type}" is not allowed. Allowed types: ${allowed}`, code: "UNSUPPORTED_MEDIA_TYPE" }),
+  },
+});
+
+/** Of several sessions that end at once none stays on the list of its user; in upstream those do that are overtaken. */
+export const listedWhileThere: Intent = {
+  decision: "replaced-if-unchanged",
+  narthex: ({ rows }, database) => {
+    const kept = rows[SECONDARY] ?? [];
+    const lists = kept.map((row) => {
+      if (!String(row.key).startsWith("active-sessions-")) return row;
+      const entries = [...String(row.value).matchAll(/\{"token":"([^"]*)","expiresAt":<millis:([^}]*)\}/g)].filter(([, token]) => kept.some(({ key }) => key === token));
+      const last = entries.at(-1)?.[2];
+      return last === undefined ? undefined : { ...row, value: `[${entries.map(([entry]) => entry).join(",")}]`, ends: `<${last}` };
+    });
+    return { rows: { [database]: { [SECONDARY]: lists.filter((row) => row !== undefined) } } };
+  },
+};
+
+const STYLE = [
+  ":root{color-scheme:light dark}",
+  "body{font:16px/1.5 system-ui,sans-serif;margin:0;min-height:100vh;display:grid;place-items:center}",
+  "main{max-width:32rem;padding:2rem;overflow-wrap:anywhere}",
+  "h1{font-size:1.5rem;margin:0 0 1rem}",
+  "code{font-family:ui-monospace,monospace;border:1px solid;border-radius:.25rem;padding:.125rem .375rem}",
+].join("");
+
+const POLICY = `default-src 'none'; style-src 'sha256-${createHash("sha256").update(STYLE).digest("base64")}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
+
+/** The error page is our own, with headers that let it do nothing. */
+export const errorPage = (code: string, description = "Please try again, or go back to where you came from."): Intent => ({
+  decision: "error-page",
+  narthex: {
+    headers: [
+      ["content-security-policy", POLICY],
+      ["content-type", "text/html"],
+      ["referrer-policy", "no-referrer"],
+      ["x-content-type-options", "nosniff"],
+    ],
+    body: `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Error</title>
+<style>${STYLE}</style>
+</head>
+<body>
+<main>
+<h1>Something went wrong</h1>
+<p>${description}</p>
+<p><code>${code}</code></p>
+<p><a href="/">Go to the home page</a></p>
+</main>
+</body>
+</html>
+`,
   },
 });

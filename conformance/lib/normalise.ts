@@ -14,10 +14,13 @@ const TRANSPORT_HEADERS = new Set(["date", "connection", "keep-alive", "content-
 const RANDOM = /(?<![A-Za-z0-9])[A-Za-z0-9]{32}(?![A-Za-z0-9])/g;
 const UUID = /(?<![A-Za-z0-9-])[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}(?![A-Za-z0-9-])/g;
 const ISO_TIME = /\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z/g;
+const MILLIS = /(?<![0-9])[0-9]{13}(?![0-9])/g;
 const POSTGRES_TIME = /^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(\.\d{1,3})?\+00$/;
 /** A base64 HMAC-SHA256 at the end of a cookie value, as it is or percent-encoded. */
 const SIGNATURE = /\.((?:[A-Za-z0-9+/]|%2[BF]){43}(?:=|%3D))(?=[;"\s]|$)/g;
 const PASSWORD_HASH = /^([0-9a-f]{32}):([0-9a-f]{128})$/;
+/** How facts about a body's times begin. */
+export const TIME_OF_THE_BODY = "the body's time";
 /** Our clock reading and the server's are milliseconds apart at most, even under libfaketime. */
 const CLOCK_SLACK = 30;
 /** A key ends in whole seconds, rounded down, counted from a moment after the one in which what it holds was made. */
@@ -308,12 +311,15 @@ class Normaliser {
       for (const value of Object.values(row)) {
         if (typeof value !== "string") continue;
         if (isTime(value)) stored.add(Date.parse(value));
-        else for (const [match] of value.matchAll(ISO_TIME)) stored.add(Date.parse(match));
+        else {
+          for (const [match] of value.matchAll(ISO_TIME)) stored.add(Date.parse(match));
+          for (const [match] of value.matchAll(MILLIS)) stored.add(Number(match));
+        }
       }
     }
     const matches = [...body.matchAll(/"([A-Za-z]+)":"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z)"/g)];
     for (const [, name, value = ""] of matches) {
-      if (!stored.has(Date.parse(value))) this.facts.push(`the time ${name} of the body is in no row`);
+      if (!stored.has(Date.parse(value))) this.facts.push(`${TIME_OF_THE_BODY} ${name} is in no row`);
     }
   }
 

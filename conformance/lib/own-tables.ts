@@ -48,7 +48,7 @@ export function ownSchema(database: Database): string[] {
 export function takeOwnRows(run: Run): Difference[] {
   const found: Difference[] = [];
   run.steps.forEach((step, index) => {
-    if (step.kind !== "exchange" && step.kind !== "sql") return;
+    if (!("rows" in step)) return;
     for (const [table, { isRow }] of Object.entries(OWN_TABLES)) {
       const odd = (step.rows[table] ?? []).filter((row) => !isRow(row));
       if (odd.length > 0) found.push({ where: `record ${index + 1} of the run`, what: `rows of ${table}`, expected: "rows as lib/own-tables.ts describes them", actual: JSON.stringify(odd) });

@@ -11,7 +11,15 @@ import type { Database } from "./types.ts";
 const here = path.dirname(fileURLToPath(import.meta.url));
 const inventory = path.resolve(here, "../inventory/endpoints.tsv");
 const page = path.resolve(here, "../../docs/reference/parity.md");
-const DATABASES: Database[] = ["sqlite", "postgres"];
+/** What is compared apart. */
+const COLUMNS = {
+  SQLite: ({ scenario, database }: Outcome) => !scenario.secondary && database === "sqlite",
+  PostgreSQL: ({ scenario, database }: Outcome) => !scenario.secondary && database === "postgres",
+  "with a secondary storage": ({ scenario }: Outcome) => scenario.secondary,
+};
+type Column = keyof typeof COLUMNS;
+const columns = Object.keys(COLUMNS) as Column[];
+const HEAD = [`| | ${columns.join(" | ")} |`, `|-|${columns.map(() => "-|").join("")}`];
 
 export interface Outcome {
   area: string;
@@ -59,16 +67,17 @@ export function writeParity(outcomes: Outcome[]): void {
 }
 
 function parityPage(outcomes: Outcome[]): string {
-  const on = (database: Database) => outcomes.filter((outcome) => outcome.database === database);
-  const endpointState = (endpoint: string, database: Database): State => {
+  const of = (column: Column) => outcomes.filter(COLUMNS[column]);
+  const row = (name: string, cell: (column: Column) => string | number) => `| ${name} | ${columns.map(cell).join(" | ")} |`;
+  const endpointState = (endpoint: string, column: Column): State => {
     if (!CELLS[endpoint]) return "missing";
-    const relevant = on(database).filter((outcome) => exchanges(outcome, endpoint).some((step) => !step.differs));
+    const relevant = of(column).filter((outcome) => exchanges(outcome, endpoint).some((step) => !step.differs));
     return stateOf(relevant, (difference) => difference.endpoint === undefined || difference.endpoint === endpoint);
   };
-  // A cell is as good as the scenarios that cover it; "–" where those cannot run on a database.
-  const cellState = (cell: string, database: Database): State | "–" => {
+  // A cell is as good as the scenarios that cover it; "–" where none of them is of the column.
+  const cellState = (cell: string, column: Column): State | "–" => {
     const covering = outcomes.filter((outcome) => outcome.scenario.covers.includes(cell));
-    const relevant = covering.filter((outcome) => outcome.database === database);
+    const relevant = covering.filter(COLUMNS[column]);
     if (covering.length > 0 && relevant.length === 0) return "–";
     const endpoint = cell.split(/[#@]/)[0] ?? "";
     return stateOf(relevant, (difference) => difference.endpoint === undefined || difference.endpoint === endpoint);
@@ -79,33 +88,35 @@ function parityPage(outcomes: Outcome[]): string {
   const extra = Object.keys(CELLS).filter((name) => !all.some((endpoint) => endpoint.name === name));
   const inScope = [...implemented.map(({ name }) => name), ...extra];
   const cells = inScope.flatMap((endpoint) => cellNames(endpoint, CELLS[endpoint] ?? { options: [], codes: [], unreachable: {} }));
-  const count = (database: Database, state: State) => cells.filter((cell) => cellState(cell, database) === state).length;
+  const count = (column: Column, state: State) => cells.filter((cell) => cellState(cell, column) === state).length;
   const lines: string[] = [
     "# Parity with upstream",
     "",
     "Written by `npm test` in `conformance/`, which plays the same requests against upstream's own server and against",
-    "Narthex and compares status, headers, cookies, body bytes and the rows left in every table. Do not edit.",
+    "Narthex and compares status, headers, cookies, body bytes and the rows left in every table, with a secondary storage",
+    "its keys and values too. Do not edit.",
+    "",
+    "– stands where an option or a code has no scenario of that kind: one that upstream answers differently on the two",
+    "databases, one that means nothing without a secondary storage, or one that has nothing to do with it.",
     "",
     `Compared with better-auth ${upstreamVersion()}.`,
     "",
-    "| | SQLite | PostgreSQL |",
-    "|-|-|-|",
-    ...(["identical", "different"] as State[]).map((state) => `| endpoints ${state} | ${DATABASES.map((database) => inScope.filter((name) => endpointState(name, database) === state).length).join(" | ")} |`),
-    `| endpoints missing | ${DATABASES.map((database) => all.filter((endpoint) => !implemented.includes(endpoint) || endpointState(endpoint.name, database) === "missing").length).join(" | ")} |`,
-    ...(["identical", "different"] as State[]).map((state) => `| options and error codes ${state} | ${DATABASES.map((database) => count(database, state)).join(" | ")} |`),
-    `| scenarios | ${DATABASES.map((database) => on(database).length).join(" | ")} |`,
-    `| exchanges compared with upstream | ${DATABASES.map((database) => counted(on(database), (step) => !step.differs)).join(" | ")} |`,
-    `| exchanges that differ by decision, compared with what it says | ${DATABASES.map((database) => counted(on(database), (step) => step.differs !== undefined)).join(" | ")} |`,
+    ...HEAD,
+    ...(["identical", "different"] as State[]).map((state) => row(`endpoints ${state}`, (column) => inScope.filter((name) => endpointState(name, column) === state).length)),
+    row("endpoints missing", (column) => all.filter((endpoint) => !implemented.includes(endpoint) || endpointState(endpoint.name, column) === "missing").length),
+    ...(["identical", "different"] as State[]).map((state) => row(`options and error codes ${state}`, (column) => count(column, state))),
+    row("scenarios", (column) => of(column).length),
+    row("exchanges compared with upstream", (column) => counted(of(column), (step) => !step.differs)),
+    row("exchanges that differ by decision, compared with what it says", (column) => counted(of(column), (step) => step.differs !== undefined)),
     "",
     "## Endpoints",
     "",
   ];
   for (const endpoint of inScope) {
     const { options, codes, unreachable } = CELLS[endpoint] ?? { options: [], codes: [], unreachable: {} };
-    lines.push(`### ${endpoint}`, "", "| | SQLite | PostgreSQL |", "|-|-|-|");
-    lines.push(`| the endpoint | ${DATABASES.map((database) => endpointState(endpoint, database)).join(" | ")} |`);
-    for (const option of options) lines.push(`| option \`${option}\` | ${DATABASES.map((database) => cellState(`${endpoint}@${option}`, database)).join(" | ")} |`);
-    for (const code of codes) lines.push(`| error \`${code}\` | ${DATABASES.map((database) => cellState(`${endpoint}#${code}`, database)).join(" | ")} |`);
+    lines.push(`### ${endpoint}`, "", ...HEAD, row("the endpoint", (column) => endpointState(endpoint, column)));
+    for (const option of options) lines.push(row(`option \`${option}\``, (column) => cellState(`${endpoint}@${option}`, column)));
+    for (const code of codes) lines.push(row(`error \`${code}\``, (column) => cellState(`${endpoint}#${code}`, column)));
     lines.push("");
     const never = Object.entries(unreachable);
     if (never.length > 0) lines.push(...never.map(([code, why]) => `\`${code}\` cannot be provoked: ${why}.`), "");

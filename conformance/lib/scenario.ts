@@ -52,17 +52,18 @@ export interface Area {
   scenarios: Scenario[];
 }
 
-/** Every scenario that does not say otherwise is played once more, on one database, with a secondary storage. */
-export function area(name: string, scenarios: Scenario[]): Area {
-  return { area: name, scenarios: scenarios.flatMap((each) => (each.again ? [each, withSecondaryStorage(each)] : [each])) };
+/**
+ * Every scenario that does not say otherwise is played once more, on one database, with a secondary storage, unless the
+ * whole area is about no session.
+ */
+export function area(name: string, scenarios: Scenario[], about: "sessions" | "no sessions" = "sessions"): Area {
+  const isAgain = (each: Scenario) => each.again && about === "sessions";
+  return { area: name, scenarios: scenarios.flatMap((each) => (isAgain(each) ? [each, withSecondaryStorage(each)] : [each])) };
 }
 
 function withSecondaryStorage(scenario: Scenario): Scenario {
-  return { ...scenario, name: `${scenario.name}${WITH_SECONDARY}`, secondary: true, again: false, databases: scenario.databases.slice(0, 1) };
+  return { ...scenario, name: `${scenario.name}-with-secondary-storage`, secondary: true, again: false, databases: scenario.databases.slice(0, 1) };
 }
-
-/** How the name of a scenario ends that is another one with a secondary storage. */
-export const WITH_SECONDARY = "-with-secondary-storage";
 
 /** `secondary: false` is a scenario that means nothing with a secondary storage, `true` one that means nothing without. */
 type Setting = Partial<Omit<Scenario, "name" | "again" | "play">>;

@@ -3,20 +3,14 @@ import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { NormalStep } from "./normalise.ts";
-import { type Scenario, WITH_SECONDARY } from "./scenario.ts";
+import type { Scenario } from "./scenario.ts";
 import { narthexToml } from "./servers.ts";
-import { type Body, type Change, type Database, SECONDARY, type Tables } from "./types.ts";
+import type { Body, Change, Database, Tables } from "./types.ts";
 
 const folder = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../transcripts");
 
 export function transcriptPath(area: string, scenario: Scenario): string {
   return path.join(folder, area, `${scenario.name}.json`);
-}
-
-/** Whether there is anything to say: a scenario that was played again and kept nothing is the one without. */
-export function saysSomething(scenario: Scenario, runs: NormalStep[][]): boolean {
-  const kept = (step: NormalStep) => "rows" in step && (step.rows[SECONDARY] ?? []).length > 0;
-  return !scenario.name.endsWith(WITH_SECONDARY) || runs.some((steps) => steps.some(kept));
 }
 
 /** Throws when upstream answers differently on the two databases: such a scenario has to be split. */
@@ -42,8 +36,7 @@ export function transcript(scenario: Scenario, runs: { [database in Database]?: 
       previous[database] = own.rows;
     }
     if (step.kind === "sql") return { sql: step.sql, rows };
-    if (step.kind === "secondary") return { secondary: step.change, rows };
-    if (step.kind !== "exchange") throw new Error("client results are no steps");
+    if (step.kind !== "exchange") throw new Error(`nothing says how to record a step of the kind ${step.kind}`);
     const response = differs?.narthex.body !== undefined && isPage(step.response.body) ? { ...step.response, body: null } : step.response;
     return { request: step.request, response, rows, ...(differs ? { differs } : {}) };
   });
@@ -51,8 +44,6 @@ export function transcript(scenario: Scenario, runs: { [database in Database]?: 
     scenario: scenario.name,
     env: scenario.environment,
     databases,
-    ...(scenario.secondary ? { secondary: true } : {}),
-    ...(scenario.keyPrefix !== undefined ? { keyPrefix: scenario.keyPrefix } : {}),
     options: scenario.options,
     toml: narthexToml(scenario.options),
     steps,

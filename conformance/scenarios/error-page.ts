@@ -1,48 +1,6 @@
 /** GET /error: where a browser ends up when something failed and no application asked to be told. */
-import { createHash } from "node:crypto";
+import { errorPage } from "../lib/intents.ts";
 import { area, options, scenario, type Stage } from "../lib/scenario.ts";
-import type { Intent } from "../lib/types.ts";
-
-const STYLE = [
-  ":root{color-scheme:light dark}",
-  "body{font:16px/1.5 system-ui,sans-serif;margin:0;min-height:100vh;display:grid;place-items:center}",
-  "main{max-width:32rem;padding:2rem;overflow-wrap:anywhere}",
-  "h1{font-size:1.5rem;margin:0 0 1rem}",
-  "code{font-family:ui-monospace,monospace;border:1px solid;border-radius:.25rem;padding:.125rem .375rem}",
-].join("");
-
-const POLICY = `default-src 'none'; style-src 'sha256-${createHash("sha256").update(STYLE).digest("base64")}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
-
-/** A page of our own, with headers that let it do nothing. */
-const ours = (code: string, description = "Please try again, or go back to where you came from."): Intent => ({
-  decision: "error-page",
-  narthex: {
-    headers: [
-      ["content-security-policy", POLICY],
-      ["content-type", "text/html"],
-      ["referrer-policy", "no-referrer"],
-      ["x-content-type-options", "nosniff"],
-    ],
-    body: `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Error</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<main>
-<h1>Something went wrong</h1>
-<p>${description}</p>
-<p><code>${code}</code></p>
-<p><a href="/">Go to the home page</a></p>
-</main>
-</body>
-</html>
-`,
-  },
-});
 
 /** Query, the code upstream shows, and the description as it stands in our page. */
 const QUERIES: [query: string, code: string, description?: string][] = [
@@ -65,7 +23,7 @@ const QUERIES: [query: string, code: string, description?: string][] = [
 ];
 
 async function all(stage: Stage, page: boolean) {
-  for (const [query, code, description] of QUERIES) await stage.get(`/error${query}`, page ? { differs: ours(code, description) } : {});
+  for (const [query, code, description] of QUERIES) await stage.get(`/error${query}`, page ? { differs: errorPage(code, description) } : {});
 }
 
 export default area("error-page", [
@@ -73,11 +31,11 @@ export default area("error-page", [
     await all(stage, true);
     for (const method of ["POST", "HEAD", "OPTIONS", "PUT"]) await stage.request(method, "/error");
     await stage.get("/error/");
-    await stage.get("/error?error=x", { cookie: "any=1", headers: { origin: "http://evil.example" }, differs: ours("x") });
+    await stage.get("/error?error=x", { cookie: "any=1", headers: { origin: "http://evil.example" }, differs: errorPage("x") });
   }),
 
   scenario("without-an-environment", { environment: "unset", covers: ["GET /error"] }, async (stage) => {
-    await stage.get("/error?error=x", { differs: ours("x") });
+    await stage.get("/error?error=x", { differs: errorPage("x") });
   }),
 
   scenario("production", { environment: "production", covers: ["GET /error"] }, async (stage) => {
@@ -104,4 +62,4 @@ export default area("error-page", [
   scenario("disabled", { options: options({ disabledPaths: ["/error"] }), covers: ["GET /error@disabledPaths"] }, async (stage) => {
     await stage.get("/error?error=x");
   }),
-]);
+], "no sessions");

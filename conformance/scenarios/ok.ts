@@ -78,4 +78,4 @@ export default area("ok", [
     for (const method of METHODS) await stage.request(method, "/ok");
     await stage.get("/no-such-endpoint");
   }),
-]);
+], "no sessions");

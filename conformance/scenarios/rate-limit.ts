@@ -198,4 +198,4 @@ export default area("rate-limit", [
     await stage.post("/sign-out", undefined, evil);
     await stage.post("/sign-out", undefined, { text: "{bad", headers: { "content-type": "application/json" } });
   }),
-]);
+], "no sessions");
