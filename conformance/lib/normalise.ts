@@ -19,8 +19,8 @@ const POSTGRES_TIME = /^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(\.\d{1,3})?\+00$/;
 /** A base64 HMAC-SHA256 at the end of a cookie value, as it is or percent-encoded. */
 const SIGNATURE = /\.((?:[A-Za-z0-9+/]|%2[BF]){43}(?:=|%3D))(?=[;"\s]|$)/g;
 const PASSWORD_HASH = /^([0-9a-f]{32}):([0-9a-f]{128})$/;
-/** How facts about a body's times begin. */
-export const TIME_OF_THE_BODY = "the body's time";
+/** Of a time that a body says under this name. */
+export const timeInNoRow = (name: string) => `the time ${name} of the body is in no row`;
 /** Our clock reading and the server's are milliseconds apart at most, even under libfaketime. */
 const CLOCK_SLACK = 30;
 /** A key ends in whole seconds, rounded down, counted from a moment after the one in which what it holds was made. */
@@ -319,7 +319,7 @@ class Normaliser {
     }
     const matches = [...body.matchAll(/"([A-Za-z]+)":"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z)"/g)];
     for (const [, name, value = ""] of matches) {
-      if (!stored.has(Date.parse(value))) this.facts.push(`${TIME_OF_THE_BODY} ${name} is in no row`);
+      if (!stored.has(Date.parse(value))) this.facts.push(timeInNoRow(name ?? ""));
     }
   }
 
