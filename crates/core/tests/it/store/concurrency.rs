@@ -7,6 +7,9 @@ use narthex_testkit::{Dialect, TestApp};
 use serde_json::json;
 use std::time::Duration;
 
+/// Long enough for many to come and wait.
+const A_WHILE: Duration = Duration::from_millis(300);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_64_takers_one_wins() {
     let app = app().await;
@@ -157,7 +160,14 @@ async fn waiting_transactions_share_commits_and_fail_alone() {
             }
         })
         .collect();
-    let outcomes: Vec<Result<()>> = futures_util::future::join_all(writers).await;
+    // Somebody else has the file until most of them wait, however slow the machine is.
+    let held = app.database().hold("select 1").await;
+    let release = async {
+        tokio::time::sleep(A_WHILE).await;
+        held.release().await;
+    };
+    let (outcomes, ()) = tokio::join!(futures_util::future::join_all(writers), release);
+    let outcomes: Vec<Result<()>> = outcomes;
     for (number, outcome) in outcomes.iter().enumerate() {
         assert_eq!(outcome.is_ok(), number % 10 != 9, "{number}: {outcome:?}");
     }
