@@ -41,6 +41,8 @@ export const CELLS: { [endpoint: string]: Cells } = {
       "rateLimit.window",
       "rateLimit.max",
       "rateLimit.storage",
+      "rateLimit.modelName",
+      "rateLimit.fields",
       "rateLimit.customRules",
       "advanced.ipAddress.ipAddressHeaders",
       "advanced.ipAddress.ipv6Subnet",

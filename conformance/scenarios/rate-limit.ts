@@ -178,6 +178,12 @@ export default area("rate-limit", [
     await stage.get("/get-session", { headers: { "x-forwarded-for": "2001:db8::1" } });
   }),
 
+  scenario("database-by-other-names", { options: limited({ storage: "database", max: 2, modelName: "Counts", fields: { key: "who", count: "order" } }), clock: true, covers: ["GET /ok@rateLimit.modelName", "GET /ok@rateLimit.fields"] }, async (stage) => {
+    for (let count = 0; count < 4; count += 1) await stage.get("/ok");
+    await stage.advance(11);
+    await stage.get("/ok");
+  }),
+
   scenario("database-no-such-endpoint", { options: limited({ storage: "database", max: 2 }), clock: true, differs: oneRow, covers: ["GET /ok@rateLimit.storage"] }, async (stage) => {
     for (let count = 0; count < 3; count += 1) await stage.get("/no-such-endpoint");
     await stage.get("/ok");

@@ -1,3 +1,4 @@
+use super::Names;
 use crate::plugin::Rate;
 use serde::{
     Deserialize, Deserializer,
@@ -20,6 +21,10 @@ pub struct RateLimitOptions {
     pub storage: Option<RateLimitStorage>,
     /// Other limits for some paths, the first that matches: `{ window, max }`, or `false` for none.
     pub custom_rules: CustomRules,
+    /// The table's name in the database.
+    pub model_name: Option<String>,
+    /// Columns by the name of the field that is kept in them.
+    pub fields: Names<String>,
 }
 
 /// Where requests are counted.
@@ -41,7 +46,15 @@ pub struct CustomRules(pub Vec<(String, Option<Rate>)>);
 
 impl Default for RateLimitOptions {
     fn default() -> Self {
-        Self { enabled: None, window: 10, max: 100, storage: None, custom_rules: CustomRules::default() }
+        Self {
+            enabled: None,
+            window: 10,
+            max: 100,
+            storage: None,
+            custom_rules: CustomRules::default(),
+            model_name: None,
+            fields: Names::default(),
+        }
     }
 }
 
