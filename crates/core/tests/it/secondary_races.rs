@@ -1,6 +1,6 @@
 //! What happens to sessions in Redis while others change them: a real server, and somebody who stops in the middle.
 
-use crate::support::{ADA, PASSWORD, ada, credentials};
+use crate::support::{ADA, PASSWORD, ada, again, credentials, is_signed_in, token};
 use narthex::{BoxError, BoxFuture, RedisStorage, SecondaryStorage};
 use narthex_testkit::{Browser, Redis, TestApp};
 use serde_json::{Value, json};
@@ -125,12 +125,6 @@ async fn world(both: bool) -> World {
 }
 
 impl World {
-    async fn another(&self) -> Browser {
-        let browser = self.app.browser();
-        let _ = browser.post("/sign-in/email", credentials()).await.expecting(200);
-        browser
-    }
-
     /// Every session there is.
     async fn sessions(&self) -> Vec<Value> {
         let all = self.redis.all().await.into_values();
@@ -143,17 +137,6 @@ impl World {
 fn asks(browser: &Browser, path: &'static str, body: Value) -> JoinHandle<String> {
     let browser = browser.clone();
     tokio::task::spawn(async move { browser.post(path, body).await.in_full() })
-}
-
-fn token(browser: &Browser) -> String {
-    let cookie = browser.cookie("better-auth.session_token").expect("signed in");
-    cookie.split('.').next().unwrap_or_default().to_owned()
-}
-
-async fn is_signed_in(browser: &Browser) -> bool {
-    let cookies = browser.cookies();
-    let reply = browser.clone().get("/get-session?disableRefresh=true").header("cookie", &cookies).await;
-    reply.json() != Value::Null
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,7 +177,7 @@ async fn sessions_that_the_list_has_lost_end_with_the_others() {
     for path in ["/revoke-other-sessions", "/revoke-sessions"] {
         let world = world(true).await;
         let first = ada(&world.app).await;
-        let second = world.another().await;
+        let second = again(&world.app).await;
         let user_id =
             first.get("/get-session").await.json()["user"]["id"].as_str().expect("an id").to_owned();
         world.redis.put(&format!("active-sessions-{user_id}"), "[]").await;
@@ -222,7 +205,7 @@ async fn a_session_lives_no_longer_than_its_place_on_the_list() {
 async fn of_two_changes_of_a_user_the_later_one_stays() {
     let world = world(false).await;
     let first = ada(&world.app).await;
-    let second = world.another().await;
+    let second = again(&world.app).await;
     world.watch.next("replace", &token(&first), Then::Waits);
     let earlier = asks(&first, "/update-user", json!({ "name": "Ada Byron" }));
     world.watch.has_stopped().await;

@@ -1,6 +1,6 @@
 //! Sessions, verifications and counts in Redis, with a real server for each test.
 
-use crate::support::{ADA, PASSWORD, ada, credentials};
+use crate::support::{ADA, PASSWORD, ada, again, credentials, is_signed_in, token};
 use narthex::{Clock as _, GenerateId, IdentifierForm, StoreIdentifier, store::Tx};
 use narthex_testkit::{Browser, Builder, Redis, TestApp};
 use serde_json::{Value, json};
@@ -11,24 +11,6 @@ const DAY: Duration = Duration::from_hours(24);
 /// An app that shares a server with whoever else has it.
 async fn on(redis: &Redis, change: impl FnOnce(Builder) -> Builder) -> TestApp {
     change(TestApp::builder().secondary(redis.storage().await)).build().await
-}
-
-/// Ada again, in another browser.
-async fn again(app: &TestApp) -> Browser {
-    let browser = app.browser();
-    let _ = browser.post("/sign-in/email", credentials()).await.expecting(200);
-    browser
-}
-
-fn token(browser: &Browser) -> String {
-    let cookie = browser.cookie("better-auth.session_token").expect("signed in");
-    cookie.split('.').next().unwrap_or_default().to_owned()
-}
-
-async fn is_signed_in(browser: &Browser) -> bool {
-    let cookies = browser.cookies();
-    let reply = browser.clone().get("/get-session?disableRefresh=true").header("cookie", &cookies).await;
-    reply.json() != Value::Null
 }
 
 fn members(value: &Value) -> Vec<&str> {

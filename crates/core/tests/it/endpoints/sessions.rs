@@ -1,31 +1,12 @@
 //! `/list-sessions`, `/revoke-session`, `/revoke-sessions`, `/revoke-other-sessions`
 
-use crate::support::{ADA, PASSWORD, ada, credentials};
+use crate::support::{ADA, PASSWORD, ada, again, is_signed_in, token};
 use insta::assert_snapshot;
-use narthex_testkit::{Browser, TestApp};
+use narthex_testkit::TestApp;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_hours(24);
-
-/// Ada again, in another browser.
-async fn again(app: &TestApp) -> Browser {
-    let browser = app.browser();
-    let _ = browser.post("/sign-in/email", credentials()).await.expecting(200);
-    browser
-}
-
-async fn is_signed_in(browser: &Browser) -> bool {
-    // The cookie is left as it is, so that it can be tried again.
-    let cookies = browser.cookies();
-    let reply = browser.clone().get("/get-session?disableRefresh=true").header("cookie", &cookies).await;
-    reply.json() != Value::Null
-}
-
-fn token(browser: &Browser) -> String {
-    let cookie = browser.cookie("better-auth.session_token").expect("signed in");
-    cookie.split('.').next().unwrap_or_default().to_owned()
-}
 
 #[tokio::test]
 async fn a_list_shows_the_live_sessions_of_one_user() {

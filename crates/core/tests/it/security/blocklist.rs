@@ -54,16 +54,17 @@ async fn the_answer_is_the_same_for_an_address_that_is_taken() {
     assert_eq!(app.browser().post("/sign-up/email", sign_up("password123")).await.in_full(), new);
 }
 
-#[tokio::test]
-async fn who_has_a_common_password_signs_in_with_it() {
+/// An app that refuses common passwords, with Ada, who has had one since before.
+async fn stricter_than_the_password() -> TestApp {
     let app = TestApp::new().await;
     let _ = app.browser().post("/sign-up/email", sign_up("password123")).await.expecting(200);
-    let stricter = TestApp::builder()
-        .config(|config| config.password.blocklist = true)
-        .database(app.database())
-        .seed(2)
-        .build()
-        .await;
+    let stricter = TestApp::builder().config(|config| config.password.blocklist = true);
+    stricter.database(app.database()).seed(2).build().await
+}
+
+#[tokio::test]
+async fn who_has_a_common_password_signs_in_with_it() {
+    let stricter = stricter_than_the_password().await;
     let body = json!({ "email": ADA, "password": "password123" });
     let _ = stricter.browser().post("/sign-in/email", body).await.expecting(200);
 }
@@ -105,14 +106,7 @@ async fn a_list_that_cannot_be_read_is_reported_with_every_other_mistake() {
 
 #[tokio::test]
 async fn who_changes_a_password_cannot_change_it_to_a_common_one() {
-    let app = TestApp::new().await;
-    let _ = app.browser().post("/sign-up/email", sign_up("password123")).await.expecting(200);
-    let stricter = TestApp::builder()
-        .config(|config| config.password.blocklist = true)
-        .database(app.database())
-        .seed(2)
-        .build()
-        .await;
+    let stricter = stricter_than_the_password().await;
     let browser = stricter.browser();
     let credentials = json!({ "email": ADA, "password": "password123" });
     let _ = browser.post("/sign-in/email", credentials.clone()).await.expecting(200);
