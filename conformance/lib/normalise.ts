@@ -68,7 +68,7 @@ class Normaliser {
   private readonly passwords: string[] = [];
   private readonly rowOrder = new Map<string, number>();
   /** When each key of the secondary storage ends. */
-  private readonly ends = new Map<string, { at: number; text: string }>();
+  private readonly ends = new Map<string, { at: number; text: string; value: string }>();
   /** What Narthex's tables must hold after the step before. */
   private before: Tables = {};
   private number = 0;
@@ -262,10 +262,12 @@ class Normaliser {
     const said = [...value.matchAll(/"expiresAt":(?:"([^"]+)"|(\d{13}))/g)].map(([, iso, millis]) => (iso === undefined ? Number(millis) : Date.parse(iso)));
     const near = said.filter((time) => at <= time + CLOCK_SLACK && at >= time - KEY_SLACK);
     const known = this.ends.get(key);
-    const before = known && Math.abs(known.at - at) <= SAME_END ? known.text : undefined;
+    // Another instant was put there with an end of its own, however soon after; a count keeps the one it has.
+    const isAnother = known !== undefined && known.value !== value && /^\d{13}$/.test(value);
+    const before = known && !isAnother && Math.abs(known.at - at) <= SAME_END ? known.text : undefined;
     const text = near.length > 0 ? this.instant(Math.max(...near)) : (before ?? this.sinceThisStep(at));
     if (text === undefined) return at;
-    this.ends.set(key, { at, text });
+    this.ends.set(key, { at, text, value });
     return text;
   }
 
