@@ -1,7 +1,6 @@
 /** Starts and stops the two servers a scenario is played against, with a faked clock when it needs one. */
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import fs from "node:fs";
-import net from "node:net";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { SecondaryOrder } from "./secondary.ts";
@@ -76,6 +75,8 @@ function environmentOf(wanted: Wanted): { env: NodeJS.ProcessEnv; advance: (seco
   env.FAKETIME_TIMESTAMP_FILE = file;
   env.FAKETIME_NO_CACHE = "1";
   env.FAKETIME_DONT_FAKE_MONOTONIC = "1";
+  // Of two threads that ask for the time at once libfaketime may tell one the real time.
+  env.TOKIO_WORKER_THREADS = "1";
   const advance = (seconds: number) => {
     offset += seconds;
     write();
@@ -154,38 +155,29 @@ async function startUpstream(wanted: Wanted): Promise<Server> {
   return { port: answer.port, advance, offset, log: used.log, stop };
 }
 
-async function freePort(): Promise<number> {
-  const probe = net.createServer();
-  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
-  const { port } = probe.address() as net.AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}
-
 async function startNarthex(wanted: Wanted): Promise<Server> {
   const { env, advance, offset } = environmentOf(wanted);
-  const port = await freePort();
   const config = path.join(wanted.directory, "narthex.toml");
   const quiet: Options = wanted.options.rateLimit === undefined ? { "rate-limit": { enabled: false } } : {};
   const database = { url: wanted.databaseUrl, ...(wanted.migrate ? { migrate: wanted.migrate } : {}) };
   const { url, keyPrefix } = wanted.secondary ?? {};
   const secondary: Options = url === undefined ? {} : { "secondary-storage": { url, ...(keyPrefix === undefined ? {} : { "key-prefix": keyPrefix }) } };
-  const local = { listen: `127.0.0.1:${port}`, "data-dir": wanted.directory, database, ...secondary, ...quiet };
+  const local = { listen: "127.0.0.1:0", "data-dir": wanted.directory, database, ...secondary, ...quiet };
   fs.writeFileSync(config, narthexToml(wanted.options, local, wanted.hash));
   const child = spawn(narthexBinary(), ["serve", "--config", config], { env, stdio: ["ignore", "pipe", "pipe"], cwd: wanted.directory });
   const log = collect(child);
   const deadline = Date.now() + 15_000;
   for (;;) {
     if (child.exitCode !== null) throw new Error(`narthex exited with ${child.exitCode}:\n${log()}`);
-    const ready = await fetch(`http://127.0.0.1:${port}/ready`).then((reply) => reply.status === 200, () => false);
-    if (ready) break;
+    const port = Number(/listening +127\.0\.0\.1:(\d+)/.exec(log())?.[1]);
+    const ready = port > 0 && (await fetch(`http://127.0.0.1:${port}/ready`).then((reply) => reply.status === 200, () => false));
+    if (ready) return { port, advance, offset, log, stop: () => killed(child) };
     if (Date.now() > deadline) {
       await killed(child);
       throw new Error(`narthex was not ready in time:\n${log()}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 15));
   }
-  return { port, advance, offset, log, stop: () => killed(child) };
 }
 
 export function narthexToml(options: Options, local: Options = {}, hash = "scrypt"): string {
