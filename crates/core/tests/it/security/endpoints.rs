@@ -1,5 +1,6 @@
 //! Every endpoint there is, asked the same questions, so that a new one is covered the day it is added.
 
+use super::redirects::TARGETS;
 use crate::support::{ADA, PASSWORD, ada};
 use http::Method;
 use narthex::{
@@ -23,16 +24,6 @@ const PUBLIC: &[(&str, &str)] = &[
 
 /// What does not look at its body, so that there is nothing in it to be judged.
 const WITHOUT_BODY: &[&str] = &["/get-session"];
-
-const TARGETS: &[(&str, &str)] = &[
-    ("callbackURL", r#"403 {"message":"Invalid callbackURL","code":"INVALID_CALLBACK_URL"}"#),
-    ("redirectTo", r#"403 {"message":"Invalid redirectURL","code":"INVALID_REDIRECT_URL"}"#),
-    ("errorCallbackURL", r#"403 {"message":"Invalid errorCallbackURL","code":"INVALID_ERROR_CALLBACK_URL"}"#),
-    (
-        "newUserCallbackURL",
-        r#"403 {"message":"Invalid newUserCallbackURL","code":"INVALID_NEW_USER_CALLBACK_URL"}"#,
-    ),
-];
 
 const HOSTILE: &[&str] = &[
     "https://evil.example",
@@ -172,13 +163,17 @@ async fn cve_2025_53535_no_endpoint_takes_a_hostile_target() {
                 }
                 continue;
             }
-            assert_eq!(in_query("callbackURL").await.to_string(), TARGETS[0].1, "{name} {hostile:?}");
+            assert_eq!(
+                in_query("callbackURL").await.to_string(),
+                format!("403 {}", TARGETS[0].1),
+                "{name} {hostile:?}"
+            );
             if WITHOUT_BODY.contains(&endpoint.path.as_str()) {
                 continue;
             }
             for (target, refusal) in TARGETS {
                 let reply = endpoint.call(&browser, "", &endpoint.body_with(target, *hostile)).await;
-                assert_eq!(reply.to_string(), *refusal, "{name} {target} {hostile:?}");
+                assert_eq!(reply.to_string(), format!("403 {refusal}"), "{name} {target} {hostile:?}");
             }
         }
     }

@@ -68,7 +68,8 @@ const HARMLESS: &[&str] = &[
     "http://localhost:3001/dash?x#y",
 ];
 
-const TARGETS: &[(&str, &str)] = &[
+/// Members that name where to go, and what is answered where that is not ours.
+pub(super) const TARGETS: &[(&str, &str)] = &[
     ("callbackURL", r#"{"message":"Invalid callbackURL","code":"INVALID_CALLBACK_URL"}"#),
     ("redirectTo", r#"{"message":"Invalid redirectURL","code":"INVALID_REDIRECT_URL"}"#),
     ("errorCallbackURL", r#"{"message":"Invalid errorCallbackURL","code":"INVALID_ERROR_CALLBACK_URL"}"#),
