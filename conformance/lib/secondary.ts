@@ -28,22 +28,20 @@ export interface Secondary {
 
 /** At one moment: each key, what it holds, and when it ends, in milliseconds of the server's clock. */
 const READ = `
-local time = redis.call("TIME")
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local found = {}
 for _, key in ipairs(redis.call("KEYS", ARGV[1])) do
   local kind = redis.call("TYPE", key).ok
   local value = kind == "string" and redis.call("GET", key) or "(a " .. kind .. ")"
-  local left = redis.call("PTTL", key)
-  table.insert(found, { key, value, left < 0 and "" or string.format("%.0f", now + left) })
+  local ends = redis.call("PEXPIRETIME", key)
+  table.insert(found, { key, value, ends < 0 and "" or string.format("%.0f", ends) })
 end
 return found`;
 
 /** As if so many milliseconds had passed. */
 const AGE = `
 for _, key in ipairs(redis.call("KEYS", ARGV[1])) do
-  local left = redis.call("PTTL", key)
-  if left >= 0 then redis.call("PEXPIRE", key, left - ARGV[2]) end
+  local ends = redis.call("PEXPIRETIME", key)
+  if ends >= 0 then redis.call("PEXPIREAT", key, ends - ARGV[2]) end
 end`;
 
 let made = 0;
