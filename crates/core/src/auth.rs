@@ -24,14 +24,14 @@ use crate::{
         router::Router,
     },
     model::{self, Account, RateLimit, verifications::Cleanup},
-    plugin::{Manifest, Plugin, Setup},
+    plugin::{Endpoint, Manifest, Plugin, Rate, Setup},
     secondary::{Secondary, SecondaryStorage},
     secret::Secret,
     store::{Migration, Model as _, Order, Rules, Schema, Select, Store},
 };
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
-use std::{fmt, num::NonZeroUsize, sync::Arc};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use std::{borrow::Cow, fmt, num::NonZeroUsize, sync::Arc};
 
 /// On a core that everyone wants, hashing gets about as much as all requests together.
 const HASHING_NICENESS: i32 = 1;
@@ -176,46 +176,56 @@ impl AuthBuilder {
         &self.config
     }
 
+    /// Everything registered so far, as data.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Every mistake that can be found without the database and the secondary storage, as `build` would report it.
+    pub fn check(&self) -> Vec<String> {
+        let mut problems = self.manifest.problems.clone();
+        let has_secondary = self.secondary.is_some() || self.config.secondary_storage.url.is_some();
+        check_counting(&self.config, has_secondary, &mut problems);
+        let _ = Parts::new(&self.config, &self.manifest, &mut problems);
+        problems
+    }
+
+    /// Every endpoint, as it would be served.
+    pub fn routes(&self) -> Vec<Route> {
+        let router = Router::new(&self.manifest.endpoints);
+        let disabled = DisabledPaths::new(&self.config.disabled_paths, router.paths());
+        let limiter = counts_requests(&self.config).then(|| {
+            let options = &self.config.rate_limit;
+            RateLimiter::new(options, &self.manifest.rate_limits, router.paths(), Limits::InMemory)
+        });
+        let route = |endpoint: &Endpoint| {
+            let number = router.paths().iter().position(|path| *path == endpoint.path);
+            Route {
+                method: endpoint.method.clone(),
+                path: endpoint.path.clone(),
+                plugin: endpoint.plugin,
+                limit: number.and_then(|number| limiter.as_ref()?.allowance(number)),
+                is_disabled: disabled.contains(&endpoint.path, number),
+            }
+        };
+        self.manifest.endpoints.iter().map(route).collect()
+    }
+
+    /// Adds what the tables lack, or only says what that would be.
+    pub async fn migrate(self, store: Store, apply: bool) -> Result<Migration, BuildError> {
+        let Assembled { store, .. } = self.assemble(store)?;
+        store.migrate(apply).await.map_err(|error| BuildError { problems: vec![chain(&error)] })
+    }
+
     /// Checks everything, brings the tables up to date and freezes what is registered.
     pub async fn build(self, store: Store) -> Result<Auth, BuildError> {
-        let Self { config, mut manifest, env, secondary } = self;
-        let mut problems = std::mem::take(&mut manifest.problems);
-        let secondary = secondary.map(|storage| Secondary::new(storage, &config));
-        check_secondary(&config, secondary.is_some(), &mut problems);
-        let addresses = ClientAddresses::new(&config.advanced, &mut problems);
-        let cookies = AuthCookies::new(&config, &mut problems);
-        let blocklist = Blocklist::load(&config.password, &mut problems);
-        let limits = limits(&config, &store, secondary.is_some());
-        if let Some(secondary) = &secondary {
-            for table in &mut manifest.tables {
-                table.is_elsewhere |= secondary.replaces(table.name);
-            }
-        }
-        if matches!(limits, Limits::InDatabase | Limits::Shared) {
-            manifest.tables.push(RateLimit::table());
-        }
-        let layout = config.layout(&mut problems);
-        let resolved = config.resolve(&mut problems);
-        let schema =
-            Schema::resolve(manifest.tables.iter().cloned(), manifest.extensions.iter().cloned(), layout);
-        let schema = schema.map_err(|mut mistakes| problems.append(&mut mistakes)).unwrap_or_default();
-        let (true, Some(resolved)) = (problems.is_empty(), resolved) else {
-            return Err(BuildError { problems });
-        };
-
+        let Assembled { parts, resolved, manifest, env, limits, store } = self.assemble(store)?;
+        let Parts { addresses, cookies, blocklist, .. } = parts;
         if looks_weak(resolved.secrets.current()) {
             tracing::warn!(
                 "the secret looks as if somebody had made it up; `openssl rand -base64 32` makes a good one"
             );
         }
-        let rules = Rules {
-            env: env.clone(),
-            secondary,
-            store_identifier: resolved.config.verification.store_identifier.clone(),
-            verification_cleanup: (!resolved.config.verification.disable_cleanup).then(Cleanup::default),
-            hooks: std::mem::take(&mut manifest.hooks.write),
-        };
-        let store = store.bind(Arc::new(schema), rules);
         prepare(&store, resolved.config.database.migrate).await?;
         let scheme = scheme(&resolved.config, &store).await?;
         let threads = resolved.config.password.threads.or_else(|| std::thread::available_parallelism().ok());
@@ -250,6 +260,86 @@ impl AuthBuilder {
         };
         Ok(Auth { engine: Arc::new(engine) })
     }
+
+    /// Everything that needs no answer of the database.
+    fn assemble(self, store: Store) -> Result<Assembled, BuildError> {
+        let Self { config, mut manifest, env, secondary } = self;
+        let mut problems = std::mem::take(&mut manifest.problems);
+        let secondary = secondary.map(|storage| Secondary::new(storage, &config));
+        check_counting(&config, secondary.is_some(), &mut problems);
+        check_opened(&config, secondary.is_some(), &mut problems);
+        let limits = limits(&config, &store, secondary.is_some());
+        if let Some(secondary) = &secondary {
+            for table in &mut manifest.tables {
+                table.is_elsewhere |= secondary.replaces(table.name);
+            }
+        }
+        if matches!(limits, Limits::InDatabase | Limits::Shared) {
+            manifest.tables.push(RateLimit::table());
+        }
+        let mut parts = Parts::new(&config, &manifest, &mut problems);
+        let (true, Some(resolved)) = (problems.is_empty(), parts.resolved.take()) else {
+            return Err(BuildError { problems });
+        };
+        let rules = Rules {
+            env: env.clone(),
+            secondary,
+            store_identifier: resolved.config.verification.store_identifier.clone(),
+            verification_cleanup: (!resolved.config.verification.disable_cleanup).then(Cleanup::default),
+            hooks: std::mem::take(&mut manifest.hooks.write),
+        };
+        let store = store.bind(Arc::new(std::mem::take(&mut parts.schema)), rules);
+        Ok(Assembled { parts, resolved, manifest, env, limits, store })
+    }
+}
+
+/// What is left to do when everything is checked: ask the database.
+struct Assembled {
+    parts: Parts,
+    resolved: Resolved,
+    manifest: Manifest,
+    env: Env,
+    limits: Limits,
+    store: Store,
+}
+
+/// An endpoint as it is served.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Its method.
+    pub method: Method,
+    /// Its path below the base path.
+    pub path: Cow<'static, str>,
+    /// The plugin that brings it.
+    pub plugin: &'static str,
+    /// How often a client may ask for it; nothing where requests are not counted.
+    pub limit: Option<Rate>,
+    /// Whether it is switched off.
+    pub is_disabled: bool,
+}
+
+/// What is computed from the configuration alone.
+struct Parts {
+    addresses: ClientAddresses,
+    cookies: AuthCookies,
+    blocklist: Blocklist,
+    schema: Schema,
+    resolved: Option<Resolved>,
+}
+
+impl Parts {
+    fn new(config: &Config, manifest: &Manifest, problems: &mut Vec<String>) -> Self {
+        let layout = config.layout(problems);
+        let schema =
+            Schema::resolve(manifest.tables.iter().cloned(), manifest.extensions.iter().cloned(), layout);
+        Self {
+            addresses: ClientAddresses::new(&config.advanced, problems),
+            cookies: AuthCookies::new(config, problems),
+            blocklist: Blocklist::load(&config.password, problems),
+            schema: schema.map_err(|mut mistakes| problems.append(&mut mistakes)).unwrap_or_default(),
+            resolved: config.clone().resolve(problems),
+        }
+    }
 }
 
 /// Behind a database that several processes share, each counting for itself would multiply every limit. The table is
@@ -264,17 +354,17 @@ fn limits(config: &Config, store: &Store, has_secondary: bool) -> Limits {
     }
 }
 
-fn check_secondary(config: &Config, is_there: bool, problems: &mut Vec<String>) {
-    if is_there {
-        return;
-    }
-    if config.rate_limit.storage == Some(RateLimitStorage::SecondaryStorage) {
+fn check_counting(config: &Config, has_secondary: bool, problems: &mut Vec<String>) {
+    if !has_secondary && config.rate_limit.storage == Some(RateLimitStorage::SecondaryStorage) {
         problems.push(
             "rate-limit.storage = \"secondary-storage\": there is none; set secondary-storage.url, or count in \"memory\" or \"database\""
                 .to_owned(),
         );
     }
-    if config.secondary_storage.url.is_some() {
+}
+
+fn check_opened(config: &Config, is_opened: bool, problems: &mut Vec<String>) {
+    if !is_opened && config.secondary_storage.url.is_some() {
         problems.push(
             "secondary-storage.url: whoever builds the engine opens it, with `RedisStorage::open`, and hands it over with `AuthBuilder::secondary_storage`"
                 .to_owned(),
@@ -300,7 +390,9 @@ async fn prepare(store: &Store, migrate: Migrate) -> Result<(), BuildError> {
     }
     if migrate == Migrate::Check && !migration.statements.is_empty() {
         let statements = migration.statements.join(";\n");
-        return Err(problem(format!("the database is not up to date; run:\n{statements};")));
+        return Err(problem(format!(
+            "the database is not up to date; run `narthex migrate`, or:\n{statements};"
+        )));
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ pub mod store;
 mod time;
 
 pub use self::{
-    auth::{Auth, AuthBuilder, BuildError},
+    auth::{Auth, AuthBuilder, BuildError, Route},
     config::{
         AccountLinking, AccountOptions, AdditionalField, Advanced, AdvancedDatabase, CacheStrategy, Config,
         CookieAttributes, CookieCacheOptions, CookieOptions, CrossSubDomainCookies, CustomRules,

@@ -1,11 +1,12 @@
 //! Text that must not be printed: passwords, keys, tokens.
 //!
-//! A [`Secret`] shows `***` wherever it is formatted, cannot be serialised, and overwrites its memory when it is
+//! A [`Secret`] shows `***` wherever it is formatted or serialised, and overwrites its memory when it is
 //! dropped. Reading it takes the word `expose`, so that every use can be found.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use serde::{Deserialize, Deserializer};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroize;
 
 /// A piece of text that is hidden from logs and wiped from memory when dropped.
@@ -60,6 +61,26 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for Secret {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        String::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Secret;
@@ -69,6 +90,7 @@ mod tests {
         let secret = Secret::new("correct horse");
         assert_eq!(format!("{secret:?} {secret}"), "*** ***");
         assert_eq!(format!("{:?}", Some(&secret)), "Some(***)");
+        assert_eq!(serde_json::to_string(&secret).unwrap(), "\"***\"");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 use super::{AdditionalField, Names};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// `[account]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AccountOptions {
     /// Several ways to sign in for one user.
@@ -16,7 +17,7 @@ pub struct AccountOptions {
 }
 
 /// `[account.account-linking]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AccountLinking {
     /// Whether somebody may give up their last way to sign in.

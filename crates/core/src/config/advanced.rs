@@ -3,11 +3,12 @@ use super::{
     cookies::{CookieAttributes, CookieOptions, CrossSubDomainCookies},
 };
 use crate::http::cookie::is_name;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// `[advanced]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Advanced {
     /// `__Secure-` cookies, whatever the base URL's scheme.
@@ -36,7 +37,7 @@ pub struct Advanced {
 }
 
 /// `[advanced.database]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AdvancedDatabase {
     /// Who makes the ids of new rows: `"uuid"`, `"serial"`, or `false` for the database; 32 letters when absent.
@@ -44,8 +45,8 @@ pub struct AdvancedDatabase {
 }
 
 /// Where origin checks are off.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged, expecting = "must be true, false or a list of paths")]
 pub enum OriginCheck {
     /// Everywhere, or nowhere.
     Everywhere(bool),

@@ -1,8 +1,9 @@
 use super::cookies::LONGEST_COOKIE;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// `[session.cookie-cache]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CookieCacheOptions {
     /// A second cookie remembers session and user, and most requests need no database. What was changed or ended
@@ -20,7 +21,7 @@ pub struct CookieCacheOptions {
 }
 
 /// How the cookie cache is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CacheStrategy {
     /// JSON with an HMAC: the shortest.
@@ -32,8 +33,8 @@ pub enum CacheStrategy {
 }
 
 /// Whether the cookie cache is renewed without asking the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged, expecting = "must be true, false or { update-age = seconds }")]
 pub enum RefreshCache {
     /// In its last fifth, or never.
     Switch(bool),
@@ -42,7 +43,7 @@ pub enum RefreshCache {
 }
 
 /// `[session.cookie-cache.refresh-cache]`
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RefreshBefore {
     /// How long before its end it is renewed, in seconds.

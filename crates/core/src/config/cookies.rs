@@ -1,11 +1,12 @@
 use crate::http::{SameSite, cookie::is_name};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Browsers cut a longer lifetime (400 days), and upstream refuses to send one.
 pub(super) const LONGEST_COOKIE: u32 = 34_560_000;
 
 /// `[advanced.cookies.<key>]`, by upstream's key: `session_token`, `session_data`, `dont_remember` and those of plugins.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CookieOptions {
     /// Its name in place of `<cookie-prefix>.<key>`; `__Secure-` still comes before it where cookies are secure.
@@ -15,7 +16,7 @@ pub struct CookieOptions {
 }
 
 /// Attributes of cookies. What is not given stays as it is; an empty text takes the attribute away.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CookieAttributes {
     /// The domain whose hosts all get the cookie.
@@ -35,7 +36,7 @@ pub struct CookieAttributes {
 }
 
 /// `[advanced.cross-sub-domain-cookies]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CrossSubDomainCookies {
     /// All hosts of a domain get the cookies.

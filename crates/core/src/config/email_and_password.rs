@@ -1,14 +1,15 @@
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// `[email-and-password]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct EmailAndPassword {
     /// Whether people can sign in this way. On, unlike upstream: a server without any way in is of no use.
     pub enabled: bool,
     /// Refuse new accounts.
     pub disable_sign_up: bool,
-    /// Refuse to sign in before the address is verified.
+    /// Refuse to sign in before the address is verified. Nothing here verifies one yet.
     pub require_email_verification: bool,
     /// Shortest password, in UTF-16 units as JavaScript counts.
     pub min_password_length: usize,

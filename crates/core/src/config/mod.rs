@@ -39,12 +39,13 @@ pub use self::{
 };
 
 use crate::{crypto::at_rest::Secrets, http::TrustedOrigins, secret::Secret};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use url::Url;
 
 /// Options of an [`Auth`](crate::Auth). Every field has a default, and the documentation of each is its reference.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
     /// Where clients reach the server: scheme, host and port. A path in it wins over `base-path`.
@@ -134,6 +135,27 @@ pub(crate) struct Resolved {
 }
 
 impl Config {
+    /// The path below which the endpoints are: the base URL's where it has one, else `base-path`.
+    pub fn path(&self) -> String {
+        let base = Url::parse(&self.base_url).ok();
+        match base.as_ref().map_or("", |base| base.path().trim_end_matches('/')) {
+            "" => match self.base_path.trim_matches('/') {
+                "" => String::new(),
+                path => format!("/{path}"),
+            },
+            path => path.to_owned(),
+        }
+    }
+
+    /// Whether the current secret looks as if a person had made it up; nothing where there is none.
+    pub fn has_weak_secret(&self) -> Option<bool> {
+        let current = match &self.secrets {
+            Some(secrets) => secrets.first().map(|secret| &secret.value),
+            None => self.secret.as_ref(),
+        };
+        current.filter(|secret| !secret.expose().is_empty()).map(looks_weak)
+    }
+
     /// Checks everything and reports every mistake with the option and what would be right.
     pub(crate) fn resolve(self, problems: &mut Vec<String>) -> Option<Resolved> {
         let before = problems.len();
@@ -144,20 +166,14 @@ impl Config {
                 self.base_url
             ));
         }
-        let base_path =
-            base.as_ref().map_or_else(String::new, |base| match base.path().trim_end_matches('/') {
-                "" => match self.base_path.trim_matches('/') {
-                    "" => String::new(),
-                    path => format!("/{path}"),
-                },
-                path => path.to_owned(),
-            });
+        let base_path = self.path();
         let secrets = secrets::resolve(self.secret.as_ref(), self.secrets.as_deref(), problems);
         self.email_and_password.check(problems);
         self.session.check(problems);
         self.password.check(problems);
         self.advanced.check(problems);
         self.rate_limit.check(problems);
+        self.secondary_storage.check(problems);
         self.on_api_error.check(problems);
         for path in &self.disabled_paths {
             if !path.starts_with('/') || path.ends_with('/') {

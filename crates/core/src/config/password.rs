@@ -1,8 +1,9 @@
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::{num::NonZeroUsize, path::PathBuf};
 
 /// `[password]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PasswordOptions {
     /// How new passwords are hashed. `auto` is bcrypt, but scrypt in a database that holds upstream's hashes.
@@ -43,7 +44,7 @@ impl Default for PasswordOptions {
 }
 
 /// A way to hash passwords, by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HashName {
     /// bcrypt, unless the database already holds upstream's scrypt hashes.

@@ -1,13 +1,15 @@
 use super::Names;
 use crate::plugin::Rate;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{Error, MapAccess, Visitor},
+    ser::SerializeMap as _,
 };
-use std::fmt;
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 /// `[rate-limit]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RateLimitOptions {
     /// Whether requests are counted; in production, when absent.
@@ -28,7 +30,7 @@ pub struct RateLimitOptions {
 }
 
 /// Where requests are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RateLimitStorage {
     /// In this process.
@@ -83,18 +85,50 @@ impl RateLimitOptions {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Limit {
+    /// Seconds.
     window: u32,
+    /// Requests within them.
     max: u32,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 #[serde(untagged)]
 enum Rule {
+    /// So many requests within so many seconds.
     Limit(Limit),
+    /// `false`: no limit.
     Switch(bool),
+}
+
+impl Serialize for CustomRules {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut rules = serializer.serialize_map(Some(self.0.len()))?;
+        for (path, rate) in &self.0 {
+            let rule = match *rate {
+                Some(Rate { max, window }) => Rule::Limit(Limit { window, max }),
+                None => Rule::Switch(false),
+            };
+            rules.serialize_entry(path, &rule)?;
+        }
+        rules.end()
+    }
+}
+
+impl JsonSchema for CustomRules {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "CustomRules".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        BTreeMap::<String, Rule>::json_schema(generator)
+    }
 }
 
 impl<'de> Deserialize<'de> for CustomRules {

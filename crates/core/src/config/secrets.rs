@@ -3,7 +3,8 @@
 //! Upstream: `context/secret-utils.ts`.
 
 use crate::{crypto::at_rest::Secrets, secret::Secret};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
 /// What upstream falls back to, and everybody knows.
@@ -12,7 +13,7 @@ const UPSTREAMS_DEFAULT: &str = "better-auth-secret-12345678901234567890";
 const LIKELY_RANDOM: f64 = 120.0;
 
 /// One of several secrets.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct VersionedSecret {
     /// What it is called in what it has encrypted. Never given to another secret.

@@ -1,10 +1,11 @@
 use super::{AdditionalField, Names, cookie_cache::CookieCacheOptions, cookies::LONGEST_COOKIE};
 use crate::time::Time;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// `[session]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SessionOptions {
     /// How long a session lives without being used, in seconds.

@@ -3,14 +3,15 @@ use crate::{
     model::fields,
     store::{Fallback, Field, Ids, Kind, Layout, OnDelete, Reference, TableLayout, Value},
 };
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{Error as _, MapAccess, Visitor},
 };
-use std::{fmt, marker::PhantomData};
+use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
 
 /// `[user]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct UserOptions {
     /// The table's name in the database.
@@ -38,8 +39,32 @@ impl<'de> Deserialize<'de> for GenerateId {
             serde_json::Value::Bool(false) => Ok(Self::Never),
             serde_json::Value::String(word) if word == "uuid" => Ok(Self::Uuid),
             serde_json::Value::String(word) if word == "serial" => Ok(Self::Serial),
-            other => Err(D::Error::custom(format!("{other} is not \"uuid\", \"serial\" or false"))),
+            _ => Err(D::Error::custom("must be \"uuid\", \"serial\" or false")),
         }
+    }
+}
+
+impl Serialize for GenerateId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Uuid => serializer.serialize_str("uuid"),
+            Self::Serial => serializer.serialize_str("serial"),
+            Self::Never => serializer.serialize_bool(false),
+        }
+    }
+}
+
+impl JsonSchema for GenerateId {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "GenerateId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "enum": ["uuid", "serial", false] })
     }
 }
 
@@ -77,8 +102,28 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Names<T> {
     }
 }
 
+impl<T: Serialize> Serialize for Names<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, entry)| (name, entry)))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Names<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("NamesOf{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        BTreeMap::<String, T>::json_schema(generator)
+    }
+}
+
 /// A field of the operator's own.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AdditionalField {
     /// What it holds.
@@ -123,8 +168,11 @@ fn yes() -> bool {
 }
 
 /// What an additional field holds.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
+#[serde(
+    untagged,
+    expecting = "must be \"string\", \"number\", \"boolean\", \"date\", \"json\", \"string[]\", \"number[]\" or a list of texts"
+)]
 pub enum FieldType {
     /// A type by its name.
     Named(TypeName),
@@ -133,7 +181,7 @@ pub enum FieldType {
 }
 
 /// The types of additional fields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 pub enum TypeName {
     /// Text.
     #[serde(rename = "string")]
@@ -159,7 +207,7 @@ pub enum TypeName {
 }
 
 /// What an additional field points at.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FieldReference {
     /// The table, by upstream's name.

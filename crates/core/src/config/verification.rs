@@ -1,10 +1,11 @@
 use super::{AdditionalField, Names};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// `[verification]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct VerificationOptions {
     /// How identifiers are kept, some of which are the secret in a link: `"plain"`, `"hashed"`, or
@@ -23,7 +24,7 @@ pub struct VerificationOptions {
 }
 
 /// How identifiers are kept.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(untagged, expecting = "must be \"plain\", \"hashed\" or { default = …, overrides = { … } }")]
 pub enum StoreIdentifier {
     /// All in the same way.
@@ -33,7 +34,7 @@ pub enum StoreIdentifier {
 }
 
 /// How an identifier is kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IdentifierForm {
     /// As it is.
@@ -44,7 +45,7 @@ pub enum IdentifierForm {
 }
 
 /// How identifiers are kept that begin with some text, the first that matches, and all others.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct IdentifierForms {
     /// All others.

@@ -12,7 +12,8 @@ use std::{
 };
 
 use super::percent::decode_component;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Browsers cut a longer `Max-Age` (400 days), and upstream refuses to send one.
 const LONGEST_MAX_AGE: i64 = 34_560_000;
@@ -130,7 +131,7 @@ fn is_value_byte(byte: u8) -> bool {
 }
 
 /// When a browser sends a cookie along with requests from other sites.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SameSite {
     /// Never.

@@ -219,6 +219,12 @@ impl RateLimiter {
         Ok(outcome.err().map(too_many))
     }
 
+    /// What a client may ask of the path with this number in the router; nothing where it may ask for ever.
+    pub(crate) fn allowance(&self, number: usize) -> Option<Rate> {
+        let path = self.paths.get(number)?;
+        self.limit(path, Some(number)).map(|limit| limit.rate)
+    }
+
     fn limit(&self, path: &str, number: Option<usize>) -> Option<Limit<'_>> {
         let known = number.and_then(|number| self.by_path.get(number).copied().flatten());
         let position = known.or_else(|| self.rules.iter().position(|rule| rule.paths.matches(path)))?;

@@ -165,6 +165,13 @@ impl Store {
         }
     }
 
+    /// By how many milliseconds our clock is ahead of the database's; nothing where both are this machine's.
+    pub async fn clock_difference(&self) -> Result<Option<i64>> {
+        let Backend::Postgres(database) = &self.backend else { return Ok(None) };
+        let theirs = database.time().await?;
+        Ok(Some(self.now().millis() - theirs.millis()))
+    }
+
     /// Statements sent since the store was opened.
     pub fn statements(&self) -> u64 {
         self.statements.count.load(std::sync::atomic::Ordering::Relaxed)

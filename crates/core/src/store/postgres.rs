@@ -100,6 +100,15 @@ impl Database {
         self.read_one(&statement).await.map(drop)
     }
 
+    /// What time it is there.
+    pub(crate) async fn time(&self) -> Result<Time> {
+        let statement = Statement { text: "select clock_timestamp()".into(), values: Vec::new() };
+        match self.read_one(&statement).await?.as_deref() {
+            Some([Value::Time(time)]) => Ok(*time),
+            _ => Err(StoreError::Other("the database has no clock".into())),
+        }
+    }
+
     pub(crate) fn commits(&self) -> u64 {
         self.inner.commits.load(Ordering::Relaxed)
     }

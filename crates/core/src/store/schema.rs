@@ -47,7 +47,7 @@ pub struct Reference {
 }
 
 /// What becomes of a row when the row it points at goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema, serde::Serialize)]
 pub enum OnDelete {
     /// It goes too.
     #[serde(rename = "cascade")]
