@@ -8,6 +8,7 @@
 mod bench;
 mod check;
 mod conformance;
+mod generate;
 mod instructions;
 mod npm;
 mod postgres;
@@ -26,6 +27,7 @@ usage: cargo xtask <command>
   test                  everything: check, tests on PostgreSQL, doc tests, conformance,
                         instruction counts
   tidy                  the rules of the code base that no other tool knows
+  generate              writes docs/reference/configuration.md from the options
   conformance [args…]   the official client against the release binary; args go to the runner
   instructions          what a request costs in instructions, compared with the baseline
       --accept                makes what is counted the baseline
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         ("check", []) => check::run(),
         ("test", []) => test::run(),
         ("tidy", []) => tidy::run(),
+        ("generate", []) => generate::run(),
         ("conformance", _) => conformance::run(rest),
         ("instructions", _) => instructions::run(rest),
         ("bench", _) => match bench::Options::parse(rest) {

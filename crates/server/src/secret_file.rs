@@ -44,7 +44,7 @@ fn read(path: &Path) -> io::Result<Secret> {
 
 /// 32 random bytes, written as 64 hexadecimal digits.
 #[expect(clippy::disallowed_methods, reason = "made once, before there is an `Env`")]
-fn new_secret() -> io::Result<String> {
+pub(crate) fn new_secret() -> io::Result<String> {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);

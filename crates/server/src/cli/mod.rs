@@ -1,10 +1,22 @@
 //! What a user types.
 
+mod config;
+mod database;
+mod doctor;
+mod health;
+mod init;
+mod migrate;
+mod routes;
 mod serve;
 
 use crate::settings::Flags;
-use clap::{Parser, Subcommand};
-use std::{fmt, io::IsTerminal as _, process::ExitCode};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use std::{
+    fmt,
+    io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 use tracing_subscriber::{EnvFilter, fmt as log};
 
 /// Authentication that speaks Better Auth's protocol.
@@ -21,6 +33,28 @@ struct Arguments {
 enum Command {
     /// Serves the endpoints. What happens when no command is given.
     Serve(Flags),
+    /// Writes a commented narthex.toml with a fresh secret, readable by its owner only.
+    Init(init::Arguments),
+    /// Shows the configuration, or describes it.
+    Config {
+        #[command(subcommand)]
+        command: config::Command,
+    },
+    /// Looks for what would go wrong: secret, base URL, database, clock.
+    Doctor(Flags),
+    /// Adds missing tables and columns to the database.
+    Migrate(migrate::Arguments),
+    /// Lists every endpoint with its limit.
+    Routes(routes::Arguments),
+    /// Prints a new secret.
+    Secret,
+    /// Asks a running server whether it lives: for container health checks.
+    Health(Flags),
+    /// Prints a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
 }
 
 /// Why a command did not do what it was asked to.
@@ -39,10 +73,23 @@ impl Failure {
 
 pub(crate) fn run() -> ExitCode {
     let Arguments { command, flags } = Arguments::parse();
-    start_log();
-    let outcome = match command.unwrap_or(Command::Serve(flags)) {
+    let outcome = start_log().and_then(|()| match command.unwrap_or(Command::Serve(flags)) {
         Command::Serve(flags) => serve::run(&flags),
-    };
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Config { command } => config::run(&command),
+        Command::Doctor(flags) => doctor::run(&flags),
+        Command::Migrate(arguments) => migrate::run(&arguments),
+        Command::Routes(arguments) => routes::run(&arguments),
+        Command::Secret => {
+            crate::secret_file::new_secret().map_err(Failure::failed).and_then(|secret| print(&secret))
+        }
+        Command::Health(flags) => health::run(&flags),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "narthex", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(problems)) => {
@@ -56,23 +103,52 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
+/// Results go to stdout. A reader that has seen enough, such as `head`, is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{}", text.trim_end()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(error)),
+        _ => Ok(()),
+    }
+}
+
 #[expect(
     clippy::print_stderr,
     reason = "this is for the person who typed the command, whatever the log level"
 )]
 fn report(problems: &[String]) {
-    for problem in problems {
-        eprintln!("narthex: {problem}");
+    match problems {
+        [problem] => eprintln!("narthex: {problem}"),
+        several => {
+            eprintln!("narthex: {} mistakes", several.len());
+            for problem in several {
+                eprintln!("  {problem}");
+            }
+        }
     }
 }
 
+/// A runtime for a command that does one thing.
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
+    runtime.block_on(future)
+}
+
 /// Text for a person at a terminal, JSON lines for everything else; always to stderr.
-fn start_log() {
-    let filter = EnvFilter::try_from_env("NARTHEX_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = log().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
+fn start_log() -> Result<(), Failure> {
+    let filter = match crate::settings::variable("NARTHEX_LOG") {
+        None => EnvFilter::new("info"),
+        Some(text) => EnvFilter::try_new(&text).map_err(|error| {
+            Failure::Usage(vec![format!(
+                "NARTHEX_LOG = {text:?}: must be error, warn, info, debug, trace or a filter such as \"narthex=debug\": {error}"
+            )])
+        })?,
+    };
+    let builder = log().with_env_filter(filter).with_writer(io::stderr);
+    if io::stderr().is_terminal() {
         builder.with_target(false).init();
     } else {
         builder.json().init();
     }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `narthex serve`: listens once it can serve, and finishes what it has begun before it stops.
 
-use super::Failure;
+use super::{Failure, block_on, database, database::shown};
 use crate::settings::{Flags, Settings};
 use axum::{
     Router,
@@ -10,7 +10,7 @@ use axum::{
     routing::get,
     serve::ListenerExt as _,
 };
-use narthex::{Auth, RedisStorage, Store, chain, store::StoreError};
+use narthex::Auth;
 use std::{io::Write as _, net::SocketAddr, time::Duration};
 use tokio::{net::TcpListener, signal};
 
@@ -18,32 +18,16 @@ use tokio::{net::TcpListener, signal};
 const GRACE: Duration = Duration::from_secs(20);
 
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
-    let settings = Settings::load(flags).map_err(Failure::Usage)?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
-    runtime.block_on(serve(settings))
+    let mut settings = Settings::load(flags).map_err(Failure::Usage)?;
+    let notes = settings.prepare().map_err(Failure::Failed)?;
+    block_on(serve(settings, &notes))
 }
 
-async fn serve(settings: Settings) -> Result<(), Failure> {
-    let Settings { config, listen, database, notes } = settings;
+async fn serve(settings: Settings, notes: &[String]) -> Result<(), Failure> {
+    let store = database::open(&settings).await?;
+    let Settings { config, listen, database, .. } = settings;
     let base_url = config.base_url.clone();
-    let store = Store::open(&database).await.map_err(|error| {
-        let problem = format!("database {}: {}", shown(&database), chain(&error));
-        if matches!(error, StoreError::Url(_)) {
-            Failure::Usage(vec![problem])
-        } else {
-            Failure::Failed(problem)
-        }
-    })?;
-    let elsewhere = config.secondary_storage.clone();
-    let mut builder = Auth::builder(config);
-    if let Some(url) = elsewhere.url {
-        let storage = RedisStorage::open(&url, elsewhere.key_prefix).await.map_err(|error| {
-            Failure::Failed(format!("secondary-storage.url = {:?}: {}", shown(&url), chain(&*error)))
-        })?;
-        builder = builder.secondary_storage(storage);
-    }
-    let auth = narthex_plugins::install(builder).build(store).await;
+    let auth = database::engine(config).await?.build(store).await;
     let auth = auth.map_err(|error| Failure::Usage(error.problems))?;
 
     let listener = TcpListener::bind(listen).await;
@@ -51,7 +35,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         listener.map_err(|error| Failure::Failed(format!("cannot listen on {listen}: {error}")))?;
     // Port 0 has become a free one.
     let listen = listener.local_addr().map_err(Failure::failed)?;
-    greet(&base_url, &auth, listen, &database, &notes);
+    greet(&base_url, &auth, listen, &database, notes);
 
     let routes = Router::new().route("/health", get(health)).route("/ready", get(ready));
     let service =
@@ -131,19 +115,5 @@ fn greet(base_url: &str, auth: &Auth, listen: SocketAddr, database: &str, notes:
     lines.extend(notes.iter().map(|note| format!("  {note}")));
     if let Err(error) = writeln!(std::io::stdout(), "{}", lines.join("\n")) {
         tracing::debug!(%error, "nobody reads the greeting");
-    }
-}
-
-/// A database URL without its password.
-fn shown(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut parsed) if parsed.password().is_some() => {
-            // Fails only for URLs that cannot have a password.
-            let _ = parsed.set_password(Some("***"));
-            parsed.into()
-        }
-        Ok(_) => url.to_owned(),
-        // Wherever its password is, if it has one.
-        Err(_) => url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, rest)| format!("***@{rest}")),
     }
 }

@@ -1,31 +1,39 @@
 //! Where the configuration comes from: defaults, then the file, then the environment, then flags.
 //!
-//! Nothing else reads the environment. Every mistake is collected, with what would be right.
+//! Every mistake is reported at once, each with where it was written and what would be right.
 
+mod document;
+mod environment;
+mod mistakes;
+mod options;
+mod reference;
+
+pub(crate) use self::{environment::variable, options::ServerOptions};
+
+use self::document::{Document, Place};
 use crate::secret_file;
 use clap::Args;
-use narthex::{Config, Environment, Secret, VersionedSecret};
-use serde::Deserialize as _;
+use narthex::{Auth, Config, Environment};
+use serde_json::{Value as Json, json};
 use std::{
-    env,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    io,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
-use toml::{Table, Value};
+use toml::Table;
 
 /// The configuration file that is read when none is named.
-const DEFAULT_FILE: &str = "narthex.toml";
-const DEFAULT_PORT: u16 = 3001;
+pub(crate) const DEFAULT_FILE: &str = "narthex.toml";
 
-/// What can be said on the command line.
+/// Where the configuration is, and what comes before it.
 #[derive(Args)]
 pub(crate) struct Flags {
     /// The configuration file; narthex.toml, if there is one, when absent.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "NARTHEX_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// The address to listen on.
     #[arg(long, value_name = "ADDRESS:PORT")]
-    listen: Option<SocketAddr>,
+    listen: Option<String>,
     /// Where the database is: `sqlite://path` or `postgres://…`
     #[arg(long, value_name = "URL")]
     database: Option<String>,
@@ -34,116 +42,162 @@ pub(crate) struct Flags {
 /// Everything the server needs to start.
 pub(crate) struct Settings {
     pub(crate) config: Config,
+    pub(crate) options: ServerOptions,
     pub(crate) listen: SocketAddr,
     pub(crate) database: String,
-    /// What the person who starts the server should know.
-    pub(crate) notes: Vec<String>,
+    /// Every entry that somebody wrote, with where.
+    pub(crate) written: Vec<(String, String)>,
+    /// The file that has the secret, when nobody has set one and this is development.
+    secret_file: Option<PathBuf>,
 }
 
 impl Settings {
+    /// Reads everything and changes nothing.
     pub(crate) fn load(flags: &Flags) -> Result<Self, Vec<String>> {
+        let mut document = read_file(flags.config.as_deref())?;
         let mut problems = Vec::new();
-        let mut file = read_file(flags.config.as_deref()).map_err(|problem| vec![problem])?;
-        let data_dir =
-            PathBuf::from(take_text(&mut file, "data-dir", &mut problems).unwrap_or_else(|| ".".to_owned()));
-        if let Err(error) = std::fs::create_dir_all(&data_dir) {
-            problems.push(format!("data-dir = {:?}: cannot be made: {error}", data_dir.display()));
+        environment::apply(&mut document, &mut problems);
+        if let Some(listen) = &flags.listen {
+            document.set(&["listen"], listen.as_str().into(), Place::Flag("--listen"));
         }
-        let listen = listen(flags, take_text(&mut file, "listen", &mut problems), &mut problems);
-        let database = database(flags, &mut file, &data_dir, &mut problems);
-        let has_base_url = file.contains_key("base-url");
-        let config =
-            Config::deserialize(file).map_err(|error| problems.push(error.to_string().trim().to_owned()));
-        let (Ok(mut config), Some(listen), true) = (config, listen, problems.is_empty()) else {
-            return Err(problems);
-        };
+        if let Some(url) = &flags.database {
+            document.set(&["database", "url"], url.as_str().into(), Place::Flag("--database"));
+        }
 
-        if let Some(url) = variable("BETTER_AUTH_URL") {
-            config.base_url = url;
-        } else if !has_base_url {
+        let mut table = document.table.clone();
+        let own = own_keys();
+        let own_table: Table = own.iter().filter_map(|key| table.remove_entry(key)).collect();
+        let options: ServerOptions = mistakes::read(own_table, &[], &document, &mut problems);
+        let mut config: Config = mistakes::read(table, &own, &document, &mut problems);
+        options.check(&mut problems);
+
+        // Without an address that was told already, and nothing is started.
+        let listen = options.address().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+        if !document.has("base-url") {
             config.base_url = format!("http://localhost:{}", listen.port());
         }
-        if let Some(origins) = variable("BETTER_AUTH_TRUSTED_ORIGINS") {
-            let origins = origins.split(',').map(|origin| origin.trim().to_owned());
-            config.trusted_origins.extend(origins.filter(|origin| !origin.is_empty()));
-        }
-        secrets(&mut config).map_err(|problem| vec![problem])?;
-        let is_development = is_development(&config.base_url, listen);
+        let says_production = environment::is_production(&mut problems);
+        let is_development = is_development(&config.base_url, listen, says_production);
         config.environment = if is_development { Environment::Development } else { Environment::Production };
-        let mut notes = Vec::new();
-        if config.secret.is_none() && config.secrets.is_none() {
-            if !is_development {
-                return Err(vec![
-                    "secret: none is set; put the output of `openssl rand -base64 32` into BETTER_AUTH_SECRET".to_owned(),
-                ]);
+        let is_secret_set = config.secrets.is_some()
+            || config.secret.as_ref().is_some_and(|secret| !secret.expose().is_empty());
+        for problem in narthex_plugins::install(Auth::builder(config.clone())).check() {
+            let key = problem.split([':', ' ', '[']).next().unwrap_or_default();
+            // What could not be read, and what is made later, is not checked by what stands in for it.
+            if !is_told(&problems, key) && (key != "secret" || is_secret_set) {
+                problems.push(problem);
             }
-            let path = data_dir.join(secret_file::NAME);
-            let secret = secret_file::read_or_make(&path)
-                .map_err(|error| vec![format!("{}: {error}", path.display())])?;
-            config.secret = Some(secret);
-            notes.push(format!(
-                "secret     {} (for development; set BETTER_AUTH_SECRET in production)",
-                path.display()
-            ));
         }
-        Ok(Self { config, listen, database, notes })
+        // Whether one is needed is not known before it is known what this is for.
+        let is_known =
+            says_production.is_some() || !["base-url", "listen"].iter().any(|key| is_told(&problems, key));
+        let is_wanted = !is_secret_set && !is_development && is_known;
+        if is_wanted && !["secret", "secrets"].iter().any(|key| is_told(&problems, key)) {
+            problems.push(
+                "secret: none is set; put the output of `narthex secret` into BETTER_AUTH_SECRET".to_owned(),
+            );
+        }
+        if !problems.is_empty() {
+            return Err(in_order(&document, problems));
+        }
+
+        let database = database(&config, &options.data_dir);
+        let written = document.places().map(|(path, place)| (path.to_owned(), place.to_string())).collect();
+        let secret_file = (!is_secret_set).then(|| options.data_dir.join(secret_file::NAME));
+        Ok(Self { config, options, listen, database, written, secret_file })
+    }
+
+    /// Makes what a server needs in its data folder, and tells what a person should know of it.
+    pub(crate) fn prepare(&mut self) -> Result<Vec<String>, String> {
+        let folder = &self.options.data_dir;
+        std::fs::create_dir_all(folder).map_err(|error| {
+            format!(
+                "data-dir = {:?}: cannot be made: {error}; set data-dir to a folder that this user may write to",
+                folder.display()
+            )
+        })?;
+        let Some(path) = &self.secret_file else { return Ok(Vec::new()) };
+        let secret = secret_file::read_or_make(path).map_err(|error| {
+            let remedy = match error.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    "; set BETTER_AUTH_SECRET, or data-dir to a folder that this user may write to"
+                }
+                _ => "",
+            };
+            format!("{}: {error}{remedy}", path.display())
+        })?;
+        self.config.secret = Some(secret);
+        Ok(vec![format!(
+            "secret     {} (for development; set BETTER_AUTH_SECRET in production)",
+            path.display()
+        )])
     }
 }
 
-/// The environment before the file, as for everything else; but a name that other programs read too comes last.
-fn secrets(config: &mut Config) -> Result<(), String> {
-    if let Some(list) = variable("BETTER_AUTH_SECRETS") {
-        config.secrets = Some(VersionedSecret::parse_list(&list)?);
-    }
-    let own = variable("BETTER_AUTH_SECRET").map(Secret::from);
-    let secret = own.or_else(|| config.secret.take().filter(|secret| !secret.expose().is_empty()));
-    config.secret = secret.or_else(|| variable("AUTH_SECRET").map(Secret::from));
-    Ok(())
+/// Whether a mistake at this key was told already.
+fn is_told(problems: &[String], key: &str) -> bool {
+    let is_it =
+        |problem: &String| problem.strip_prefix(key).is_some_and(|rest| rest.starts_with([':', ' ', '[']));
+    problems.iter().any(is_it)
 }
 
-fn read_file(named: Option<&Path>) -> Result<Table, String> {
+/// The schema of the whole file, for editors.
+pub(crate) fn schema() -> Json {
+    let mut schema = mistakes::schema::<Config>();
+    let own = mistakes::schema::<ServerOptions>();
+    for part in ["properties", "$defs"] {
+        let (Some(Json::Object(all)), Some(Json::Object(more))) = (schema.get_mut(part), own.get(part))
+        else {
+            continue;
+        };
+        // The server's come first, as they do in everybody's file.
+        let rest = std::mem::replace(all, more.clone());
+        all.extend(rest);
+    }
+    schema["title"] = json!("narthex.toml");
+    schema
+}
+
+/// The reference of all options, as Markdown.
+pub(crate) fn reference() -> String {
+    reference::write(&schema())
+}
+
+/// The keys of the options that are the server's.
+fn own_keys() -> Vec<String> {
+    let schema = mistakes::schema::<ServerOptions>();
+    let properties = schema.get("properties").and_then(Json::as_object);
+    properties.into_iter().flat_map(|properties| properties.keys().cloned()).collect()
+}
+
+/// Mistakes with where they were written: those of the file first, from its top to its end.
+fn in_order(document: &Document, problems: Vec<String>) -> Vec<String> {
+    let line = |place: Option<&Place>| match place {
+        Some(Place::Line(_, line)) => *line,
+        _ => usize::MAX,
+    };
+    let mut problems: Vec<_> =
+        problems.into_iter().map(|problem| (document.place(&problem).cloned(), problem)).collect();
+    problems.sort_by_key(|(place, _)| line(place.as_ref()));
+    let placed = |(place, problem)| match place {
+        Some(place) => format!("{place}: {problem}"),
+        None => problem,
+    };
+    problems.into_iter().map(placed).collect()
+}
+
+fn read_file(named: Option<&Path>) -> Result<Document, Vec<String>> {
     let path = match named {
         Some(path) => path,
         None if Path::new(DEFAULT_FILE).exists() => Path::new(DEFAULT_FILE),
-        None => return Ok(Table::new()),
+        None => return Ok(Document::default()),
     };
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    text.parse().map_err(|error: toml::de::Error| format!("{}: {error}", path.display()))
+    let text = std::fs::read_to_string(path).map_err(|error| vec![format!("{}: {error}", path.display())])?;
+    Document::parse(path, &text)
 }
 
-fn listen(flags: &Flags, file: Option<String>, problems: &mut Vec<String>) -> Option<SocketAddr> {
-    if let Some(listen) = flags.listen {
-        return Some(listen);
-    }
-    if let Some(port) = variable("PORT") {
-        // Set by platforms that route requests from elsewhere to it.
-        let parsed = port.parse();
-        if parsed.is_err() {
-            problems.push(format!("PORT = {port:?}: must be a number from 0 to 65535"));
-        }
-        return parsed.ok().map(|port| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
-    }
-    match file {
-        None => Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT)),
-        Some(text) => {
-            let parsed = text.parse();
-            if parsed.is_err() {
-                problems.push(format!(
-                    "listen = {text:?}: must be an address and a port, such as \"127.0.0.1:3001\""
-                ));
-            }
-            parsed.ok()
-        }
-    }
-}
-
-fn database(flags: &Flags, file: &mut Table, data_dir: &Path, problems: &mut Vec<String>) -> String {
-    let in_file = match file.get_mut("database") {
-        Some(Value::Table(table)) => take_text(table, "url", problems),
-        _ => None,
-    };
-    let url = flags.database.clone().or_else(|| variable("DATABASE_URL")).or(in_file);
-    let url = url.unwrap_or_else(|| "sqlite://narthex.db".to_owned());
+fn database(config: &Config, data_dir: &Path) -> String {
+    let url = config.database.url.clone().unwrap_or_else(|| "sqlite://narthex.db".to_owned());
     match url.strip_prefix("sqlite://").map(Path::new) {
         // A relative file is in the data folder.
         Some(path) if path.is_relative() && !path.as_os_str().is_empty() && data_dir != Path::new(".") => {
@@ -153,33 +207,13 @@ fn database(flags: &Flags, file: &mut Table, data_dir: &Path, problems: &mut Vec
     }
 }
 
-fn take_text(table: &mut Table, key: &str, problems: &mut Vec<String>) -> Option<String> {
-    match table.remove(key)? {
-        Value::String(text) => Some(text),
-        other => {
-            problems.push(format!("{key} = {other}: must be text in quotes"));
-            None
-        }
-    }
-}
-
 /// Development is the exception: everything is on this machine, and nobody says otherwise.
-fn is_development(base_url: &str, listen: SocketAddr) -> bool {
-    let says = |name, what| variable(name).is_some_and(|value| value == what);
-    if says("NARTHEX_ENV", "development") {
-        return true;
-    }
+fn is_development(base_url: &str, listen: SocketAddr, says_production: Option<bool>) -> bool {
     let host = url::Url::parse(base_url).ok().and_then(|url| match url.host()? {
         url::Host::Domain(name) => Some(name == "localhost" || name.ends_with(".localhost")),
         url::Host::Ipv4(address) => Some(IpAddr::V4(address).is_loopback()),
         url::Host::Ipv6(address) => Some(IpAddr::V6(address).is_loopback()),
     });
-    let is_production = says("NARTHEX_ENV", "production") || says("NODE_ENV", "production");
-    host == Some(true) && listen.ip().is_loopback() && !is_production
-}
-
-/// A variable that is set and not empty.
-#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
-fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
+    let is_here = host == Some(true) && listen.ip().is_loopback();
+    says_production.map_or(is_here, |production| !production)
 }

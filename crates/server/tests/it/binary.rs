@@ -108,7 +108,7 @@ fn an_unknown_key_is_refused_by_name() {
     assert!(line.contains("sesion"), "{line}");
     configure(database.folder(), "[session]\nexpires = 60\n");
     let line = refused(&mut command(database.folder()), 2);
-    assert!(line.contains("`expires`") && line.contains("expires-in"), "{line}");
+    assert!(line.contains("session.expires:") && line.contains("`expires-in`"), "{line}");
 }
 
 #[test]

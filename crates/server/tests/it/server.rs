@@ -27,6 +27,13 @@ update-age = 0
 
 /// The command line of a server in `folder`, with nothing in its environment that says how to run.
 pub(crate) fn command(folder: &Path) -> Command {
+    let mut command = narthex(folder);
+    command.arg("serve");
+    command
+}
+
+/// The same for any of its commands.
+pub(crate) fn narthex(folder: &Path) -> Command {
     in_folder(Command::new(env!("CARGO_BIN_EXE_narthex")), folder)
 }
 
@@ -48,18 +55,18 @@ pub(crate) fn traced_command(folder: &Path, calls: &str) -> Command {
         "-o",
         "trace",
     ]);
-    command.arg(env!("CARGO_BIN_EXE_narthex"));
+    command.args([env!("CARGO_BIN_EXE_narthex"), "serve"]);
     in_folder(command, folder)
 }
 
 fn in_folder(mut command: Command, folder: &Path) -> Command {
-    let decided = ["NARTHEX_", "BETTER_AUTH_", "AUTH_SECRET", "DATABASE_URL", "PORT", "NODE_ENV"];
+    let decided = ["NARTHEX_", "BETTER_AUTH_", "AUTH_SECRET", "AUTH_URL", "DATABASE_URL", "PORT", "NODE_ENV"];
     for (name, _) in std::env::vars_os() {
-        if decided.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+        if decided.iter().any(|part| name.to_string_lossy().contains(part)) {
             command.env_remove(name);
         }
     }
-    command.arg("serve").current_dir(folder).stdin(Stdio::null());
+    command.current_dir(folder).stdin(Stdio::null());
     command
 }
 

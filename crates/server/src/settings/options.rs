@@ -1,0 +1,49 @@
+//! What the server adds to the library's options.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+const DEFAULT_PORT: u16 = 3001;
+
+/// Options of the server itself.
+#[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct ServerOptions {
+    /// The address and port to listen on: `"127.0.0.1:3001"`, or `"0.0.0.0:3001"` for all addresses.
+    listen: String,
+    /// The folder for the SQLite file, when its path is relative, and the development secret; made at start.
+    pub(crate) data_dir: PathBuf,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT).to_string(),
+            data_dir: ".".into(),
+        }
+    }
+}
+
+impl ServerOptions {
+    pub(super) fn check(&self, problems: &mut Vec<String>) {
+        if self.address().is_none() {
+            problems.push(format!(
+                "listen = {:?}: must be an address and a port, such as \"127.0.0.1:3001\" or \"0.0.0.0:3001\"",
+                self.listen
+            ));
+        }
+    }
+
+    /// Where to listen. `localhost` is the address that every machine has.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        let port = self.listen.strip_prefix("localhost:");
+        match port.map(str::parse) {
+            Some(Ok(port)) => Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)),
+            _ => self.listen.parse().ok(),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The commands that look at a database or a server: `doctor`, `migrate`, `routes`, `health`.
+
+use super::{
+    client::sign_up,
+    database::Database,
+    server::{self, QUICK, Server, command},
+};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Output};
+
+fn narthex(
+    database: &Database,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> (Option<i32>, String, String) {
+    let mut command = server::narthex(database.folder());
+    command.args(arguments).args(["--database", &database.url()]).env("NARTHEX_LOG", "off");
+    let Output { status, stdout, stderr } = command.envs(variables.iter().copied()).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn a_migration_is_shown_then_made_then_not_needed() {
+    let database = Database::chosen("migrate");
+    let (code, shown, stderr) = narthex(&database, &["migrate", "--dry-run"], &[]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(shown.contains("create table \"user\"") && shown.trim_end().ends_with(';'), "{shown}");
+    let (_, again, _) = narthex(&database, &["migrate", "--dry-run"], &[]);
+    assert_eq!(again, shown, "showing changes nothing");
+    let (code, made, stderr) = narthex(&database, &["migrate"], &[]);
+    assert_eq!((code, &made), (Some(0), &shown), "{stderr}");
+    let (code, none, stderr) = narthex(&database, &["migrate"], &[]);
+    assert_eq!((code, none.as_str()), (Some(0), "-- the tables are up to date\n"), "{stderr}");
+    // And a server that only checks starts on it.
+    let mut server = command(database.folder());
+    server.args(["--database", &database.url()]).env("NARTHEX__DATABASE__MIGRATE", "check");
+    let server = Server::spawn(server, database.folder());
+    assert_eq!(server.connect().exchange(&sign_up("ada@example.com")).status, 200);
+}
+
+#[test]
+fn a_server_that_only_checks_says_how_to_migrate() {
+    let database = Database::chosen("checks");
+    let (code, _, stderr) = narthex(&database, &["serve"], &[("NARTHEX__DATABASE__MIGRATE", "check")]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("narthex migrate") && stderr.contains("create table \"user\""), "{stderr}");
+}
+
+#[test]
+fn the_doctor_finds_what_is_fine_and_what_is_not() {
+    let database = Database::chosen("doctor");
+    let (code, found, stderr) = narthex(&database, &["doctor"], &[]);
+    assert_eq!(code, Some(0), "{found}{stderr}");
+    assert!(found.contains("warn  secret"), "{found}");
+    let production = [("NODE_ENV", "production"), ("BETTER_AUTH_URL", "https://auth.example.com")];
+    let mut variables = production.to_vec();
+    variables.push(("BETTER_AUTH_SECRET", "7f3c9b1e5a2d48f6b0c4e8a19d63725f"));
+    // Production on PostgreSQL has one table more.
+    let (code, ..) = narthex(&database, &["migrate"], &variables);
+    assert_eq!(code, Some(0));
+    let (code, found, stderr) = narthex(&database, &["doctor"], &variables);
+    assert_eq!(code, Some(0), "{found}{stderr}");
+    let doubts: Vec<&str> = found.lines().filter(|line| !line.starts_with("ok ")).collect();
+    assert!(doubts.is_empty(), "{found}");
+    assert!(found.contains("tables are up to date"), "{found}");
+
+    variables[1].1 = "http://auth.example.com";
+    variables[2].1 = "abababababababababababababababababab";
+    variables.push(("NARTHEX__SECONDARY_STORAGE__URL", "redis://127.0.0.1:1"));
+    let (code, found, stderr) = narthex(&database, &["doctor"], &variables);
+    assert_eq!(code, Some(1), "{found}");
+    assert!(found.contains("warn  secret") && found.contains("warn  base-url"), "{found}");
+    assert!(found.contains("FAIL  secondary storage"), "{found}");
+    assert_eq!(stderr, "narthex: one check failed\n");
+}
+
+#[test]
+fn the_doctor_looks_at_who_may_read_the_files() {
+    let database = Database::sqlite();
+    fs::write(database.folder().join("narthex.toml"), "secret = \"7f3c9b1e5a2d48f6b0c4e8a19d63725f\"\n")
+        .unwrap();
+    let open = |name: &str, mode| {
+        fs::set_permissions(database.folder().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open("narthex.toml", 0o644);
+    let (_, found, _) = narthex(&database, &["doctor"], &[]);
+    assert!(
+        found.contains("narthex.toml has secret and others may read it: chmod 600 narthex.toml"),
+        "{found}"
+    );
+    open("narthex.toml", 0o600);
+    let (_, found, _) = narthex(&database, &["doctor"], &[]);
+    assert!(!found.contains("warn"), "{found}");
+}
+
+#[test]
+fn the_doctor_names_a_database_that_does_not_answer() {
+    let database = Database::sqlite();
+    let mut command = server::narthex(database.folder());
+    command.args(["doctor", "--database", "postgres://ada:hunter2@127.0.0.1:1/auth"]);
+    let Output { status, stdout, .. } = command.output().unwrap();
+    let found = String::from_utf8(stdout).unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(
+        found.contains("FAIL  database") && found.contains("127.0.0.1:1") && !found.contains("hunter2"),
+        "{found}"
+    );
+}
+
+#[test]
+fn routes_are_listed_with_their_limits() {
+    let database = Database::sqlite();
+    let production = [("NODE_ENV", "production"), ("BETTER_AUTH_SECRET", "7f3c9b1e5a2d48f6b0c4e8a19d63725f")];
+    let (code, list, stderr) = narthex(&database, &["routes"], &production);
+    assert_eq!(code, Some(0), "{stderr}");
+    let line = |path: &str| list.lines().find(|line| line.split_whitespace().nth(1) == Some(path)).unwrap();
+    let words: Vec<&str> = line("/api/auth/sign-in/email").split_whitespace().collect();
+    assert_eq!(words, ["POST", "/api/auth/sign-in/email", "sign-in-email", "3", "in", "10", "s"]);
+    let (_, json, _) = narthex(&database, &["routes", "--json"], &production);
+    let routes: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(routes.as_array().unwrap().len(), list.lines().count());
+    fs::write(database.folder().join("narthex.toml"), "disabled-paths = [\"/sign-up/email\"]\n").unwrap();
+    let (_, list, _) = narthex(&database, &["routes"], &[]);
+    assert!(list.lines().any(|line| line.contains("/sign-up/email") && line.ends_with("disabled")), "{list}");
+}
+
+#[test]
+fn health_is_asked_of_a_running_server() {
+    let database = Database::sqlite();
+    let server = Server::start(database.folder(), QUICK);
+    let address = server.address.to_string();
+    let asked = |address: &str| {
+        let mut command = server::narthex(database.folder());
+        let Output { status, stdout, stderr } =
+            command.args(["health", "--listen", address]).output().unwrap();
+        (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    };
+    assert_eq!(asked(&address), (Some(0), "ok\n".to_owned(), String::new()));
+    drop(server);
+    let (code, _, stderr) = asked(&address);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("does not answer"), "{stderr}");
+}
