@@ -8,6 +8,7 @@
 mod bench;
 mod check;
 mod conformance;
+mod dist;
 mod generate;
 mod instructions;
 mod npm;
@@ -38,6 +39,8 @@ usage: cargo xtask <command>
       --only WORKLOAD         get-session, sign-in or mixed
       --no-node               leave upstream out
       --no-narthex            leave Narthex out: checks the yardsticks themselves
+  dist [options]        the archive that is published, with SHA256SUMS, in target/packages
+      --target TRIPLE         a static musl binary where that target is installed, by default
 ";
 
 fn main() -> ExitCode {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         ("generate", []) => generate::run(),
         ("conformance", _) => conformance::run(rest),
         ("instructions", _) => instructions::run(rest),
+        ("dist", _) => dist::run(rest),
         ("bench", _) => match bench::Options::parse(rest) {
             Ok(options) => bench::run(&options),
             Err(problem) => {
