@@ -1,6 +1,8 @@
 //! `cargo xtask tidy`: the rules of the code base that no other tool knows, each a function over
 //! the repository's text files that names file, line and what to do.
 
+mod evidence;
+
 use std::{
     collections::BTreeMap,
     fmt, fs,
@@ -69,6 +71,7 @@ pub(crate) fn run() -> Outcome {
         registries_are_not_named,
         decisions_are_numbered_and_listed,
         changelog_has_a_place_for_changes,
+        evidence::requirements_have_tests_or_say_why_not,
     ];
     let problems: Vec<Problem> = checks.iter().flat_map(|check| check(&sources)).collect();
     for problem in &problems {
