@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let sums = sum(&folder)?;
     println!("{:>12} bytes  {}", size(&binary)?, binary.display());
     println!("{:>12} bytes  {}", size(&archive)?, archive.display());
-    println!("{}\n{sums}", folder.join("SHA256SUMS").display());
+    print!("{}\n{sums}", folder.join("SHA256SUMS").display());
     Ok(())
 }
 
