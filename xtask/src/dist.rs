@@ -180,6 +180,15 @@ mod tests {
     }
 
     #[test]
+    fn the_image_is_built_with_the_rust_of_the_workspace() {
+        let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+        let manifest = read("Cargo.toml");
+        let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap();
+        let wanted = format!("FROM rust:{}-", version.trim_matches('"'));
+        assert!(read("Dockerfile").lines().any(|line| line.starts_with(&wanted)), "{wanted}");
+    }
+
+    #[test]
     fn the_same_files_make_the_same_archive_whenever_and_however_they_were_written() {
         let top = std::env::temp_dir().join(format!("narthex-dist-{}", std::process::id()));
         let make = |place: &str, order: [&str; 2], age: u64, mode: u32| {
