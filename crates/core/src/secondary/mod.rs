@@ -21,7 +21,7 @@ pub(crate) use self::sessions::Found;
 use crate::{
     config::Config,
     env::BoxFuture,
-    error::{BoxError, Error, Result, chain},
+    error::{BoxError, Error, Result},
     model::{Account, Session, Verification},
     store::{Model as _, Record, Store},
     time::Time,
@@ -169,16 +169,7 @@ impl Secondary {
         let now = store.now();
         match told {
             Told::SessionMade { session, token, user_id, expires_at, account } => {
-                let made =
-                    self.session_made(store, session, &token, &user_id, expires_at, account.as_deref()).await;
-                match made {
-                    // Upstream: whoever asks for it finds it in the database.
-                    Err(error) if self.falls_back() && error.status().is_server_error() => {
-                        tracing::error!(error = chain(&error), "a new session is in the database only");
-                        Ok(())
-                    }
-                    made => made,
-                }
+                self.session_made(store, session, &token, &user_id, expires_at, account.as_deref()).await
             }
             Told::SessionChanged { token, columns } => {
                 self.change_session(store.resolved::<Session>()?, &token, &columns, now).await.map(drop)

@@ -2,7 +2,7 @@
 
 use super::{Edit, Secondary, TRIES, away, contended, seconds_until};
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, Error, Result, chain},
     model::{Account, Session, User, Users, fields::is_truthy, sessions::ended},
     store::{Record, ResolvedTable, Store, from_map, json, to_map},
     time::Time,
@@ -96,9 +96,37 @@ impl Secondary {
         let Some(user) = Users::new(store).by_id(user_id).await? else { return Ok(()) };
         let text = written(session, to_map(store.resolved::<User>()?, &user).into());
         let Some(seconds) = seconds_until(expires_at, now) else { return Ok(()) };
-        self.storage.set(token, &text, seconds).await.map_err(away)?;
-        self.list(user_id, token, expires_at, now).await?;
+        let outcome = match self.storage.set(token, &text, seconds).await.map_err(away) {
+            Ok(()) => {
+                let looked = self.look_again(store, token, &user, expires_at, account).await;
+                if looked.as_ref().is_err_and(|error| error.status().is_server_error()) {
+                    // Nobody has looked whether it may be here, or whoever ends it may not find it on the list.
+                    self.storage.delete(token).await.map_err(away)?;
+                }
+                looked
+            }
+            kept => kept,
+        };
+        match outcome {
+            // Upstream: whoever asks for it finds it in the database.
+            Err(error) if self.falls_back() && error.status().is_server_error() => {
+                tracing::error!(error = chain(&error), "a new session is in the database only");
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
 
+    async fn look_again(
+        &self,
+        store: &Store,
+        token: &str,
+        user: &User,
+        expires_at: Time,
+        account: Option<&Account>,
+    ) -> Result<()> {
+        let (user_id, now) = (&user.id, store.now());
+        self.list(user_id, token, expires_at, now).await?;
         if let Some(account) = account
             && store.find(account.unchanged()).await?.is_none()
         {
@@ -110,7 +138,7 @@ impl Secondary {
             return self.forget(user_id, token, now).await;
         }
         match Users::new(store).by_id(user_id).await? {
-            Some(current) if current != user => self.refresh_user(store, user_id, token, now).await,
+            Some(current) if current != *user => self.refresh_user(store, user_id, token, now).await,
             _ => Ok(()),
         }
     }

@@ -201,6 +201,19 @@ async fn a_session_lives_no_longer_than_its_place_on_the_list() {
     assert_ne!(renewed["session"]["expiresAt"], before["session"]["expiresAt"]);
 }
 
+#[tokio::test]
+async fn a_session_that_could_not_be_listed_is_in_the_database_only() {
+    let world = world(true).await;
+    let first = ada(&world.app).await;
+    let user_id = first.get("/get-session").await.json()["user"]["id"].as_str().expect("an id").to_owned();
+    world.watch.next("replace", &format!("active-sessions-{user_id}"), Then::Fails);
+    let second = again(&world.app).await;
+    assert_eq!(world.sessions().await.len(), 1, "whoever ends sessions could not find it");
+    assert!(is_signed_in(&second).await);
+    let _ = first.post("/revoke-other-sessions", json!({})).await.expecting(200);
+    assert!(!is_signed_in(&second).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_changes_of_a_user_the_later_one_stays() {
     let world = world(false).await;
