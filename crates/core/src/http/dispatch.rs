@@ -10,11 +10,13 @@ use crate::{
     plugin::Endpoint,
 };
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, request::Parts};
+use http::{HeaderMap, Method, Request, Response, StatusCode, request::Parts};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// How long a request may take before it is given up with 503.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// What is longer is no name but somebody's attempt to fill the log.
+const LONGEST_REQUEST_ID: usize = 128;
 
 /// The other end of the connection: the server puts it into the request's extensions.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +46,11 @@ pub(crate) async fn handle(engine: &Arc<Engine>, request: Request<Bytes>) -> Res
             Ok(None) => {}
             Ok(Some(refusal)) => return refusal,
             // Whoever cannot be counted is not let through.
-            Err(error) => return failed(&error).into_response([], []),
+            Err(error) => {
+                let path = number.and_then(|number| engine.router.paths().get(number));
+                let about = About::new(&parts.method, path.map_or("", String::as_str), &parts.headers);
+                return failed(&error, about).into_response([], []);
+            }
         }
     }
     let Some((position, parameters)) = found.endpoint else { return Engine::not_found() };
@@ -58,7 +64,10 @@ pub(crate) async fn handle(engine: &Arc<Engine>, request: Request<Bytes>) -> Res
     }
     // In a task of its own, what has begun to write goes on when the client leaves.
     let task = engine.env.spawn(apart(cx, position, body));
-    task.await.unwrap_or_else(|error| failed(&Error::internal(error)).into_response([], []))
+    task.await.unwrap_or_else(|error| {
+        let about = About { method: &endpoint.method, path: &endpoint.path, request_id: None };
+        failed(&Error::internal(error), about).into_response([], [])
+    })
 }
 
 async fn apart(mut cx: Ctx, position: usize, body: Bytes) -> Response<Bytes> {
@@ -66,7 +75,7 @@ async fn apart(mut cx: Ctx, position: usize, body: Bytes) -> Response<Bytes> {
     let Some(endpoint) = engine.manifest.endpoints.get(position) else { return Engine::not_found() };
     match tokio::time::timeout(DEADLINE, run(&engine, endpoint, &mut cx, &body)).await {
         Ok(reply) => cx.finish(reply),
-        Err(elapsed) => failed(&Error::busy(elapsed)).into_response([], []),
+        Err(elapsed) => failed(&Error::busy(elapsed), About::of(&cx, endpoint)).into_response([], []),
     }
 }
 
@@ -88,14 +97,14 @@ async fn run(engine: &Engine, endpoint: &Endpoint, cx: &mut Ctx, body: &Bytes) -
     let body = endpoint.reads_body.then_some(body);
     let outcome = match admit(cx, body, endpoint.description.accepts_form) {
         // Refused before any hook: the reply is upstream's, and no hook sees it.
-        Err(error) => return failed(&error),
+        Err(error) => return failed(&error, About::of(cx, endpoint)),
         Ok(()) => hooked(engine, cx, &endpoint.path, &*endpoint.run).await,
     };
-    let mut reply = outcome.unwrap_or_else(failed_or_interrupted);
+    let mut reply = outcome.unwrap_or_else(|error| failed_or_interrupted(error, About::of(cx, endpoint)));
     for (_, hook) in engine.manifest.hooks.after.iter().filter(|(pattern, _)| pattern.matches(&endpoint.path))
     {
         if let Err(error) = hook(cx, &mut reply).await {
-            reply = failed_or_interrupted(error);
+            reply = failed_or_interrupted(error, About::of(cx, endpoint));
         }
     }
     cx.forget_failures().await;
@@ -119,14 +128,36 @@ async fn hooked(engine: &Engine, cx: &mut Ctx, path: &str, run: &crate::plugin::
     run(cx).await
 }
 
-fn failed_or_interrupted(mut error: Error) -> Reply {
-    error.take_reply().unwrap_or_else(|| failed(&error))
+/// What the log says of a request. The path is the endpoint's own: that of the request may hold a token.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    method: &'a Method,
+    path: &'a str,
+    request_id: Option<&'a str>,
 }
 
-/// Our own faults are logged with their cause, which the client never sees.
-fn failed(error: &Error) -> Reply {
+impl<'a> About<'a> {
+    fn new(method: &'a Method, path: &'a str, headers: &'a HeaderMap) -> Self {
+        let id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
+        let is_plain =
+            |id: &&str| id.len() <= LONGEST_REQUEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
+        Self { method, path, request_id: id.filter(is_plain) }
+    }
+
+    fn of(cx: &'a Ctx, endpoint: &'a Endpoint) -> Self {
+        Self::new(&endpoint.method, &endpoint.path, cx.headers())
+    }
+}
+
+fn failed_or_interrupted(mut error: Error, about: About<'_>) -> Reply {
+    error.take_reply().unwrap_or_else(|| failed(&error, about))
+}
+
+/// Our own faults are logged with their cause, which the client never sees, and with the name that a proxy gave the
+/// request, by which its own log has it.
+fn failed(error: &Error, About { method, path, request_id }: About<'_>) -> Reply {
     if error.status().is_server_error() {
-        tracing::error!(error = chain(error), "a request failed");
+        tracing::error!(%method, path, request_id, error = chain(error), "a request failed");
         if error.code() == Some(Code::INTERNAL_SERVER_ERROR.code)
             && error.status() == StatusCode::INTERNAL_SERVER_ERROR
         {
@@ -134,7 +165,7 @@ fn failed(error: &Error) -> Reply {
             return Reply::empty(StatusCode::INTERNAL_SERVER_ERROR);
         }
     } else {
-        tracing::debug!(%error, "a request was refused");
+        tracing::debug!(%method, path, request_id, %error, "a request was refused");
     }
     Reply::error(error)
 }

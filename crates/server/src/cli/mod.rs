@@ -14,10 +14,9 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use std::{
     fmt,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     process::ExitCode,
 };
-use tracing_subscriber::{EnvFilter, fmt as log};
 
 /// Authentication that speaks Better Auth's protocol.
 #[derive(Parser)]
@@ -73,7 +72,7 @@ impl Failure {
 
 pub(crate) fn run() -> ExitCode {
     let Arguments { command, flags } = Arguments::parse();
-    let outcome = start_log().and_then(|()| match command.unwrap_or(Command::Serve(flags)) {
+    let outcome = match command.unwrap_or(Command::Serve(flags)) {
         Command::Serve(flags) => serve::run(&flags),
         Command::Init(arguments) => init::run(&arguments),
         Command::Config { command } => config::run(&command),
@@ -89,7 +88,7 @@ pub(crate) fn run() -> ExitCode {
             clap_complete::generate(shell, &mut Arguments::command(), "narthex", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
-    });
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(problems)) => {
@@ -132,23 +131,4 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
     runtime.block_on(future)
-}
-
-/// Text for a person at a terminal, JSON lines for everything else; always to stderr.
-fn start_log() -> Result<(), Failure> {
-    let filter = match crate::settings::variable("NARTHEX_LOG") {
-        None => EnvFilter::new("info"),
-        Some(text) => EnvFilter::try_new(&text).map_err(|error| {
-            Failure::Usage(vec![format!(
-                "NARTHEX_LOG = {text:?}: must be error, warn, info, debug, trace or a filter such as \"narthex=debug\": {error}"
-            )])
-        })?,
-    };
-    let builder = log().with_env_filter(filter).with_writer(io::stderr);
-    if io::stderr().is_terminal() {
-        builder.with_target(false).init();
-    } else {
-        builder.json().init();
-    }
-    Ok(())
 }

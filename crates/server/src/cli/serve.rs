@@ -1,6 +1,7 @@
 //! `narthex serve`: listens once it can serve, and finishes what it has begun before it stops.
 
 use super::{Failure, block_on, database, database::shown};
+use crate::log::Log;
 use crate::settings::{Flags, Settings};
 use axum::{
     Router,
@@ -19,8 +20,15 @@ const GRACE: Duration = Duration::from_secs(20);
 
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let mut settings = Settings::load(flags).map_err(Failure::Usage)?;
+    let log = Log::open(&settings.options.log).map_err(Failure::Failed)?;
     let notes = settings.prepare().map_err(Failure::Failed)?;
-    block_on(serve(settings, &notes))
+    block_on(async {
+        #[cfg(unix)]
+        let log = log.reopened_on_hangup();
+        let outcome = serve(settings, &notes).await;
+        drop(log);
+        outcome
+    })
 }
 
 async fn serve(settings: Settings, notes: &[String]) -> Result<(), Failure> {

@@ -19,7 +19,7 @@ const BASE_URLS: [&str; 4] = [
 
 /// A variable that is set and not empty.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
-pub(crate) fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -43,6 +43,7 @@ pub(crate) fn apply(document: &mut Document, problems: &mut Vec<String>) {
         ("BETTER_AUTH_URL", &["base-url"][..]),
         ("BETTER_AUTH_SECRET", &["secret"]),
         ("DATABASE_URL", &["database", "url"]),
+        ("NARTHEX_LOG", &["log", "level"]),
     ] {
         if let Some(value) = variable(name) {
             document.set(path, value.into(), Place::Variable(name.to_owned()));

@@ -4,11 +4,15 @@
 
 mod document;
 mod environment;
+mod log;
 mod mistakes;
 mod options;
 mod reference;
 
-pub(crate) use self::{environment::variable, options::ServerOptions};
+pub(crate) use self::{
+    log::{LogFormat, LogOptions},
+    options::ServerOptions,
+};
 
 use self::document::{Document, Place};
 use crate::secret_file;

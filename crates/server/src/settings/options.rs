@@ -1,5 +1,6 @@
 //! What the server adds to the library's options.
 
+use super::log::LogOptions;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -17,6 +18,8 @@ pub(crate) struct ServerOptions {
     listen: String,
     /// The folder for the SQLite file, when its path is relative, and the development secret; made at start.
     pub(crate) data_dir: PathBuf,
+    /// What the server writes down.
+    pub(crate) log: LogOptions,
 }
 
 impl Default for ServerOptions {
@@ -24,12 +27,14 @@ impl Default for ServerOptions {
         Self {
             listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT).to_string(),
             data_dir: ".".into(),
+            log: LogOptions::default(),
         }
     }
 }
 
 impl ServerOptions {
     pub(super) fn check(&self, problems: &mut Vec<String>) {
+        self.log.check(problems);
         if self.address().is_none() {
             problems.push(format!(
                 "listen = {:?}: must be an address and a port, such as \"127.0.0.1:3001\" or \"0.0.0.0:3001\"",

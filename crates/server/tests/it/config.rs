@@ -13,7 +13,7 @@ struct Said {
 
 fn narthex(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Said {
     let mut command = server::narthex(folder);
-    command.args(arguments).env("NARTHEX_LOG", "off").envs(variables.iter().copied());
+    command.args(arguments).envs(variables.iter().copied());
     let Output { status, stdout, stderr } = command.output().unwrap();
     let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
     assert!(!stderr.contains("panicked"), "{stderr}");
@@ -184,9 +184,12 @@ fn a_mistake_in_the_environment_or_a_flag_is_told_by_its_name() {
         stderr.starts_with("narthex: --listen: listen = \"3001\": must be an address and a port"),
         "{stderr}"
     );
-    let Said { code, stderr, .. } = narthex(database.folder(), &["secret"], &[("NARTHEX_LOG", "=,=")]);
+    let Said { code, stderr, .. } = narthex(database.folder(), &["serve"], &[("NARTHEX_LOG", "=,=")]);
     assert_eq!(code, Some(2));
-    assert!(stderr.starts_with("narthex: NARTHEX_LOG = \"=,=\": must be error, warn, info"), "{stderr}");
+    assert!(
+        stderr.starts_with("narthex: NARTHEX_LOG: log.level = \"=,=\": must be error, warn, info"),
+        "{stderr}"
+    );
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn a_proxy_that_nobody_has_listed_is_named_once() {
     for _ in 0..3 {
         assert_eq!(server.connect().exchange(request).status, 200);
     }
-    let log = server.log();
+    let log = server.log_at_end();
     assert_eq!(log.matches("127.0.0.1 names a client it speaks for and is not believed").count(), 1, "{log}");
 }
 

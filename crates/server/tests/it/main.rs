@@ -25,6 +25,8 @@ mod guessing;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod lost_connection;
 #[cfg(test)]
 mod processes;

@@ -69,7 +69,7 @@ fn a_mistake_in_secrets_is_told_without_them() {
 fn a_secret_that_somebody_made_up_is_warned_about() {
     let database = Database::sqlite();
     let warns = |secret: &str| {
-        let log = server(&database, "", &[("BETTER_AUTH_SECRET", secret)]).log();
+        let log = server(&database, "", &[("BETTER_AUTH_SECRET", secret)]).log_at_end();
         assert!(!log.contains(secret), "{log}");
         log.contains("made it up")
     };

@@ -151,6 +151,14 @@ impl Server {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// Ends it and reads all it has logged: what it logs while it runs is written a little later.
+    pub(crate) fn log_at_end(self) -> String {
+        let log = self.log.clone();
+        assert_eq!(self.status_of("/health"), 200);
+        assert!(self.stop().success());
+        fs::read_to_string(log).unwrap()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).unwrap();
     }
