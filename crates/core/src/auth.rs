@@ -186,7 +186,7 @@ impl AuthBuilder {
         let mut problems = self.manifest.problems.clone();
         let has_secondary = self.secondary.is_some() || self.config.secondary_storage.url.is_some();
         check_counting(&self.config, has_secondary, &mut problems);
-        let _ = Parts::new(&self.config, &self.manifest, &mut problems);
+        let _ = Parts::new(&self.config, &self.manifest, None, &mut problems);
         problems
     }
 
@@ -277,7 +277,7 @@ impl AuthBuilder {
         if matches!(limits, Limits::InDatabase | Limits::Shared) {
             manifest.tables.push(RateLimit::table());
         }
-        let mut parts = Parts::new(&config, &manifest, &mut problems);
+        let mut parts = Parts::new(&config, &manifest, store.namespace(), &mut problems);
         let (true, Some(resolved)) = (problems.is_empty(), parts.resolved.take()) else {
             return Err(BuildError { problems });
         };
@@ -328,8 +328,14 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(config: &Config, manifest: &Manifest, problems: &mut Vec<String>) -> Self {
-        let layout = config.layout(problems);
+    fn new(
+        config: &Config,
+        manifest: &Manifest,
+        namespace: Option<&str>,
+        problems: &mut Vec<String>,
+    ) -> Self {
+        let mut layout = config.layout(problems);
+        layout.namespace = namespace.map(str::to_owned);
         let schema =
             Schema::resolve(manifest.tables.iter().cloned(), manifest.extensions.iter().cloned(), layout);
         Self {

@@ -73,7 +73,7 @@ pub struct Config {
     pub password: PasswordOptions,
     /// What few need.
     pub advanced: Advanced,
-    /// How the tables are kept up to date.
+    /// How the database is reached, and how its tables are kept up to date.
     pub database: DatabaseOptions,
     /// How often a client may ask.
     pub rate_limit: RateLimitOptions,
@@ -172,6 +172,7 @@ impl Config {
         self.session.check(problems);
         self.password.check(problems);
         self.advanced.check(problems);
+        self.database.check(problems);
         self.rate_limit.check(problems);
         self.secondary_storage.check(problems);
         self.on_api_error.check(problems);

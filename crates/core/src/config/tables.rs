@@ -323,6 +323,6 @@ impl super::Config {
                 additional.0.iter().map(|(field, options)| options.resolve(name, field, problems)).collect();
             tables.push((name, TableLayout { name: relation.clone(), columns: columns.0.clone(), fields }));
         }
-        Layout { ids, tables }
+        Layout { ids, namespace: None, tables }
     }
 }

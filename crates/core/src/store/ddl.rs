@@ -35,7 +35,7 @@ pub(super) fn create_table(schema: &Schema, table: &ResolvedTable, dialect: Dial
             text
         })
         .collect();
-    format!("create table \"{}\" (\"id\" {id}, {})", table.relation, columns.join(", "))
+    format!("create table {} (\"id\" {id}, {})", table.place, columns.join(", "))
 }
 
 pub(super) fn add_column(schema: &Schema, table: &ResolvedTable, field: &Field, dialect: Dialect) -> String {
@@ -49,13 +49,13 @@ pub(super) fn add_column(schema: &Schema, table: &ResolvedTable, field: &Field, 
     }
     constraints(&mut text, field);
     references(&mut text, schema, field);
-    format!("alter table \"{}\" add column {text}", table.relation)
+    format!("alter table {} add column {text}", table.place)
 }
 
-pub(super) fn create_index(relation: &str, column: &str, is_unique: bool) -> String {
+pub(super) fn create_index(table: &ResolvedTable, column: &str, is_unique: bool) -> String {
     let unique = if is_unique { "unique " } else { "" };
-    let name = index_name(relation, column, is_unique);
-    format!("create {unique}index \"{name}\" on \"{relation}\" (\"{column}\")")
+    let name = index_name(&table.relation, column, is_unique);
+    format!("create {unique}index \"{name}\" on {} (\"{column}\")", table.place)
 }
 
 /// `user_email_idx`, or what upstream makes of it when it is too long.
@@ -96,9 +96,9 @@ fn references(text: &mut String, schema: &Schema, field: &Field) {
     // Every reference has been resolved. What is not in the database cannot be pointed at there.
     let Some(target) = schema.table(&reference.table).filter(|target| !target.is_elsewhere()) else { return };
     text.extend([
-        " references \"",
-        &target.relation,
-        "\" (\"",
+        " references ",
+        &target.place,
+        " (\"",
         target.column(&reference.field),
         "\") on delete ",
         reference.on_delete.sql(),

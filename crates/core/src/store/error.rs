@@ -89,8 +89,11 @@ impl From<tokio_postgres::Error> for StoreError {
             }
             // query_canceled
             "57014" => Self::Deadline,
-            // lock_not_available, deadlock_detected, serialization_failure
-            "55P03" | "40P01" | "40001" => Self::Busy,
+            // lock_not_available, deadlock_detected, serialization_failure; and what a transaction pooler nobody knew
+            // of makes of a prepared statement: there is none of that name, or one of somebody else's
+            "55P03" | "40P01" | "40001" | "26000" | "42P05" => Self::Busy,
+            // read_only_sql_transaction: a standby, which another host has taken over from
+            "25006" => Self::Unavailable(error.into()),
             // connection exceptions, insufficient resources, operator intervention
             code if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
                 Self::Unavailable(error.into())

@@ -3,7 +3,13 @@
 //! Only additions are made. A column of another type, or a required one missing from a table that has rows, is
 //! refused with the reason. Runs under a lock, in one transaction. Upstream: `db/get-migration.ts`.
 
-use super::{Result, StoreError, ddl, postgres, resolved::Schema, sql::Dialect, sqlite};
+use super::{
+    Result, StoreError, ddl, postgres,
+    resolved::Schema,
+    sql::{Dialect, Statement},
+    sqlite,
+    value::Value,
+};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -90,38 +96,57 @@ pub(super) async fn postgres(
     schema: &Arc<Schema>,
     apply: bool,
 ) -> Result<Migration> {
-    let mut connection = database.checkout().await?;
-    let transaction = connection.transaction().await?;
-    transaction.execute("select pg_advisory_xact_lock($1)", &[&ADVISORY_LOCK]).await?;
+    let mut transaction = database.begin().await?;
+    // Another process may be at it, for as long as its indexes take.
+    transaction.wait(&format!("select pg_advisory_xact_lock({ADVISORY_LOCK})")).await?;
     let mut existing = Existing::default();
+    // The operator's, or whichever comes first for this connection.
+    let namespace = || Value::from(schema.namespace.clone());
+    let ask = |text: &str| Statement { text: text.into(), values: vec![namespace()] };
     let columns = "select table_name::text, column_name::text, data_type::text from information_schema.columns \
-                   where table_schema = current_schema()";
-    for row in transaction.query(columns, &[]).await? {
-        existing.column(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+                   where table_schema = coalesce($1::text, current_schema()::text)";
+    for row in transaction.rows(&ask(columns)).await? {
+        if let [Value::Text(table), Value::Text(column), Value::Text(kind)] = row.as_slice() {
+            existing.column(table.clone(), column.clone(), kind.clone());
+        }
     }
     let indexes = "select t.relname::text, a.attname::text from pg_index i \
                    join pg_class t on t.oid = i.indrelid join pg_namespace n on n.oid = t.relnamespace \
                    join pg_attribute a on a.attrelid = t.oid and a.attnum = i.indkey[0] \
-                   where n.nspname = current_schema() and i.indnkeyatts = 1 and i.indisvalid and i.indpred is null";
-    for row in transaction.query(indexes, &[]).await? {
-        existing.indexed.insert((row.try_get(0)?, row.try_get(1)?));
+                   where n.nspname::text = coalesce($1::text, current_schema()::text) \
+                   and i.indnkeyatts = 1 and i.indisvalid and i.indpred is null";
+    for row in transaction.rows(&ask(indexes)).await? {
+        if let [Value::Text(table), Value::Text(column)] = row.as_slice() {
+            existing.indexed.insert((table.clone(), column.clone()));
+        }
     }
     for table in schema.tables().filter(|table| existing.columns.contains_key(&table.relation)) {
-        let any = format!("select exists (select 1 from \"{}\")", table.relation);
-        if transaction.query_one(&any, &[]).await?.try_get(0)? {
+        let any = Statement {
+            text: format!("select exists (select 1 from {})", table.place).into(),
+            values: Vec::new(),
+        };
+        if transaction.rows(&any).await? == [[Value::Bool(true)]] {
             existing.filled.insert(table.relation.clone());
         }
     }
-    let statements = match plan(schema, &existing, Dialect::Postgres) {
+    let mut statements = plan(schema, &existing, Dialect::Postgres);
+    if let (Ok(statements), Some(namespace)) = (&mut statements, &schema.namespace) {
+        let there = ask("select 1 from pg_namespace where nspname::text = $1::text");
+        if transaction.rows(&there).await?.is_empty() {
+            statements.insert(0, format!("create schema \"{namespace}\""));
+        }
+    }
+    let statements = match statements {
         Ok(statements) if apply => statements,
         // Now, and not when the connection is next used: until then the tables would stay locked.
         refused_or_asked => {
-            transaction.rollback().await?;
+            transaction.rollback().await;
             return refused_or_asked.map(|statements| Migration { applied: false, statements });
         }
     };
     for statement in &statements {
-        transaction.batch_execute(statement).await?;
+        // An index on a table with many rows takes its time.
+        transaction.wait(statement).await?;
     }
     transaction.commit().await?;
     Ok(Migration { applied: !statements.is_empty(), statements })
@@ -179,7 +204,7 @@ fn plan(schema: &Schema, existing: &Existing, dialect: Dialect) -> Result<Vec<St
             let is_unique = field.unique && present.is_some();
             let is_indexed = existing.indexed.contains(&(table.relation.clone(), field.column().to_owned()));
             if (is_unique && is_new) || (field.index && !field.unique && !is_indexed) {
-                indexes.push(ddl::create_index(&table.relation, field.column(), is_unique));
+                indexes.push(ddl::create_index(table, field.column(), is_unique));
             }
         }
     }

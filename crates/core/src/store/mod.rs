@@ -11,6 +11,9 @@ mod from_json;
 mod migrate;
 mod model;
 mod postgres;
+mod postgres_connect;
+mod postgres_url;
+mod postgres_value;
 mod resolved;
 mod schema;
 mod sql;
@@ -24,6 +27,7 @@ pub use self::{
     filter::{Column, Filter, Order, Patch, Select},
     migrate::Migration,
     model::{Model, Row, describe_model},
+    postgres_url::without_password,
     resolved::{Ids, Layout, ResolvedTable, Schema, TableLayout},
     schema::{Fallback, Field, Kind, OnDelete, Reference, Table},
     tx::{Tx, Write, Writing},
@@ -32,12 +36,17 @@ pub use self::{
 
 pub(crate) use self::{
     from_json::{Shown, from_map, json, to_map},
+    postgres_url::schema_problem,
     resolved::new_uuid,
 };
 
 use self::sql::{Dialect, Statement};
 use crate::{
-    config::StoreIdentifier, env::Env, model::verifications::Cleanup, plugin::WriteFn, secondary::Secondary,
+    config::{DatabaseOptions, StoreIdentifier},
+    env::Env,
+    model::verifications::Cleanup,
+    plugin::WriteFn,
+    secondary::Secondary,
 };
 use std::{future::Future, sync::Arc};
 
@@ -86,9 +95,30 @@ enum Reach {
 impl Store {
     /// Opens `sqlite://path` or `postgres://…`; no table is touched before `Auth` is built.
     pub async fn open(url: &str) -> Result<Self> {
+        Self::open_with(url, &DatabaseOptions::default()).await
+    }
+
+    /// As [`Self::open`], with `[database]`.
+    pub async fn open_with(url: &str, options: &DatabaseOptions) -> Result<Self> {
+        let mut problems = Vec::new();
+        options.check(&mut problems);
+        if !problems.is_empty() {
+            return Err(StoreError::Url(problems.join("\n")));
+        }
         let backend = match url.split_once("://") {
+            Some(("sqlite", _)) if options.schema.is_some() => {
+                return Err(StoreError::Url("database.schema: SQLite has no schemas".to_owned()));
+            }
             Some(("sqlite", path)) => Backend::Sqlite(sqlite::Database::open(path)?),
-            Some(("postgres" | "postgresql", _)) => Backend::Postgres(postgres::Database::open(url).await?),
+            Some((scheme, _)) if postgres_url::is_postgres(scheme) => {
+                Backend::Postgres(postgres::Database::open(url, options).await?)
+            }
+            Some(("prisma" | "prisma+postgres", _)) => {
+                return Err(StoreError::Url(
+                    "this is the address of Prisma's own proxy; use the database's, which starts with postgres://"
+                        .to_owned(),
+                ));
+            }
             _ => {
                 return Err(StoreError::Url(
                     "a database URL starts with sqlite:// (and a path) or postgres://".to_owned(),
@@ -344,6 +374,14 @@ impl Store {
                 }
                 Ok(Box::pin(database.scan(statement, kinds.collect())).await?.into_iter().next())
             }
+        }
+    }
+
+    /// The schema that the tables are in, where the operator has named one.
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        match &self.backend {
+            Backend::Sqlite(_) => None,
+            Backend::Postgres(database) => database.schema(),
         }
     }
 

@@ -1,39 +1,48 @@
 //! PostgreSQL: a few shared connections that pipeline the reads of one row, and a pool for the rest.
 //!
 //! Measured on one core: ten pooled connections with one query each in flight make 25,000 queries a second, one
-//! connection with 64 in flight 55,000. So reads that reach one row share [`SHARED`] connections. Whatever may wait
+//! connection with 64 in flight 55,000. So reads that reach one row share a connection or two. Whatever may wait
 //! or take long (writes wait for locks, and everyone behind them on a shared connection would too) borrows a
 //! connection of its own. One that was cut off in the middle is closed, never reused. Nothing here depends on
-//! session state.
+//! session state, so a pooler that gives every transaction another session may stand in between; statements then have
+//! no names. Whatever waits, waits for a bounded time. Nothing is asked while nobody asks us, and connections that nobody
+//! uses are closed.
 
 use super::{
     Result, Row, StoreError,
-    resolved::{serial, uuid, uuid_text},
+    postgres_connect::{Connected, Connector},
+    postgres_url::PostgresUrl,
+    postgres_value::Literal,
     sql::Statement,
     value::Value,
 };
-use crate::{error::chain, time::Time};
-use bytes::BytesMut;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use crate::config::DatabaseOptions;
+use deadpool::managed::{
+    Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult, TimeoutType,
+};
 use futures_util::TryStreamExt as _;
-use postgres_types::{FromSql, IsNull, ToSql, Type};
+use postgres_types::Type;
 use std::{
     collections::HashMap,
-    error::Error,
+    future::Future,
     sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, PoisonError, RwLock, Weak,
+        atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
-use tokio_postgres::{Client, Config, NoTls};
+use tokio::{sync::watch, task::AbortHandle, time::timeout};
+use tokio_postgres::{Client, RowStream};
 
-/// Connections that everyone's single statements share.
+/// Connections that everyone's reads of one row share, where there are enough.
 const SHARED: usize = 2;
-/// Connections for transactions and scans.
-const POOLED: usize = 20;
-/// How long to wait for a connection or for the server to take one.
+/// Connections in all.
+const CONNECTIONS: u32 = 20;
+/// How long to wait for a connection to become free, for a statement, and for the end of a transaction.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a connection that nobody uses is kept. Shorter than routers on the way keep it, and short enough for
+/// databases that go to sleep when nobody is connected.
+const IDLE: Duration = Duration::from_mins(1);
 
 /// A PostgreSQL database. Cheap to clone.
 #[derive(Clone)]
@@ -42,62 +51,237 @@ pub(crate) struct Database {
 }
 
 struct Inner {
-    config: Config,
-    pool: Pool,
-    shared: [Slot; SHARED],
+    connector: Arc<Connector>,
+    pool: Pool<Opener>,
+    shared: Vec<Slot>,
     next: AtomicUsize,
     commits: AtomicU64,
+    /// The schema with the tables, if it is not for the session to decide.
+    schema: Option<String>,
+    /// Whether a transaction pooler stands in between, so that nothing may be remembered for a session.
+    is_pooled: AtomicBool,
+    is_pooler_named: bool,
 }
 
 /// A place for a shared connection, filled when first needed and again after a loss.
 #[derive(Default)]
 struct Slot {
-    connection: RwLock<Option<Arc<Pipeline>>>,
+    connection: RwLock<Option<Arc<Connection>>>,
     connecting: tokio::sync::Mutex<()>,
+    /// Since idle connections were last looked for.
+    was_used: AtomicBool,
 }
 
-/// A shared connection and what is prepared on it.
-struct Pipeline {
+/// A connection and what is prepared on it.
+pub(super) struct Connection {
     client: Client,
-    prepared: RwLock<HashMap<String, tokio_postgres::Statement>>,
+    task: AbortHandle,
+    has_ended: watch::Receiver<Option<bool>>,
+    prepared: RwLock<HashMap<Arc<str>, tokio_postgres::Statement>>,
+    /// The number of the server's process that answered last; 0 before.
+    backend: AtomicI32,
+    /// Whether the server has stopped taking writes, so that another connection is to be made.
+    is_unfit: AtomicBool,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // It would go on waiting for an answer that may never come.
+        self.task.abort();
+    }
+}
+
+/// A statement that was refused or lost.
+struct Failure {
+    error: StoreError,
+    /// Whether it is certain that the server has not begun with it, so that it may be sent again.
+    never_ran: bool,
+    is_no_value: bool,
+}
+
+impl Failure {
+    fn new(error: tokio_postgres::Error, has_begun: bool) -> Self {
+        // A server that stops tells each session so, and one without the statement of that name says so, before it
+        // has looked at what was sent. What runs is announced before it can fail.
+        let says_no = |code: &str| matches!(code, "57P01" | "57P02" | "57P03");
+        let has_said_no = error.code().is_some_and(|code| says_no(code.code())) || is_sign_of_pooler(&error);
+        let never_ran = (has_said_no && !has_begun) || is_read_only(&error);
+        Self { is_no_value: is_no_value(&error), error: error.into(), never_ran }
+    }
+
+    fn surely(error: StoreError) -> Self {
+        Self { error, never_ran: false, is_no_value: false }
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+/// A name that was given on one session is unknown, or already taken, on another.
+fn is_sign_of_pooler(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| matches!(code.code(), "26000" | "42P05"))
+}
+
+/// `read_only_sql_transaction`: nothing was written.
+fn is_read_only(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| code.code() == "25006")
+}
+
+/// Text that the column's type cannot have, such as an id that is none: no row has it. Where statements have names, the
+/// types are known and nothing is asked.
+fn is_no_value(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| matches!(code.code(), "22P02" | "22003"))
+}
+
+/// Asks for the number of the server's process.
+fn backend_statement() -> Statement {
+    Statement { text: "select pg_backend_pid()".into(), values: Vec::new() }
+}
+
+fn backend(row: Option<&Row>) -> i32 {
+    match row.map(Vec::as_slice) {
+        Some([Value::Integer(number)]) => i32::try_from(*number).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Makes the pool's connections.
+struct Opener(Arc<Connector>);
+
+impl Manager for Opener {
+    type Type = Connection;
+    type Error = StoreError;
+
+    async fn create(&self) -> Result<Connection> {
+        Connection::open(&self.0).await
+    }
+
+    async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<StoreError> {
+        if connection.client.is_closed() || connection.is_unfit.load(Ordering::Relaxed) {
+            return Err(RecycleError::message("it is of no use any more"));
+        }
+        Ok(())
+    }
 }
 
 impl Database {
-    pub(crate) async fn open(url: &str) -> Result<Self> {
-        let mut config: Config = url
-            .parse()
-            .map_err(|error| StoreError::Url(format!("the database URL cannot be read: {error}")))?;
-        config.connect_timeout(PATIENCE);
-        if config.get_application_name().is_none() {
-            config.application_name("narthex");
-        }
-        let manager = Manager::from_config(
-            config.clone(),
-            NoTls,
-            ManagerConfig { recycling_method: RecyclingMethod::Fast },
-        );
-        let pool = Pool::builder(manager)
-            .max_size(POOLED)
-            .wait_timeout(Some(PATIENCE))
-            .create_timeout(Some(PATIENCE))
-            .runtime(deadpool_postgres::Runtime::Tokio1)
+    pub(crate) async fn open(url: &str, options: &DatabaseOptions) -> Result<Self> {
+        let url = PostgresUrl::parse(url).map_err(|problems| StoreError::Url(problems.join("\n")))?;
+        let schema = match (&options.schema, &url.schema) {
+            (Some(ours), Some(theirs)) if ours != theirs => {
+                return Err(StoreError::Url(format!(
+                    "database.schema = {ours:?}: the URL says schema={theirs}; leave one of them out"
+                )));
+            }
+            (ours, theirs) => ours.clone().or_else(|| theirs.clone()),
+        };
+        let connector = Arc::new(Connector::new(&url)?);
+        let most = options.pool_size.or(url.connection_limit).unwrap_or(CONNECTIONS).max(1);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let shared = match most {
+            1 => 0,
+            2 | 3 => 1,
+            _ => SHARED,
+        };
+        let pool = Pool::builder(Opener(Arc::clone(&connector)))
+            .max_size(most - shared)
+            .wait_timeout(Some(url.pool_timeout.unwrap_or(PATIENCE)))
+            .create_timeout(Some(connector.patience()))
+            .runtime(deadpool::Runtime::Tokio1)
             .build()
             .map_err(|error| StoreError::Other(error.into()))?;
+        let pooler = options.pooler.or(url.pooler);
         let inner = Inner {
-            config,
+            connector,
             pool,
-            shared: Default::default(),
+            shared: (0..shared).map(|_| Slot::default()).collect(),
             next: AtomicUsize::new(0),
             commits: AtomicU64::new(0),
+            schema,
+            is_pooled: AtomicBool::new(pooler == Some(true)),
+            is_pooler_named: pooler.is_some(),
         };
         let database = Self { inner: Arc::new(inner) };
-        database.ping().await?;
+        database.look_for_pooler().await?;
+        let idle = url.idle_lifetime.unwrap_or(IDLE);
+        if !idle.is_zero() {
+            close_what_idles(Arc::downgrade(&database.inner), idle);
+        }
         Ok(database)
     }
 
+    /// The schema with the tables, if it is not for the session to decide.
+    pub(super) fn schema(&self) -> Option<&str> {
+        self.inner.schema.as_deref()
+    }
+
+    /// Whether the database answers.
     pub(crate) async fn ping(&self) -> Result<()> {
-        let statement = Statement { text: "select 1".into(), values: Vec::new() };
-        self.read_one(&statement).await.map(drop)
+        let statement = backend_statement();
+        if self.inner.shared.is_empty() {
+            return self.scan(&statement).await.map(drop);
+        }
+        let (row, connection) = self.read(&statement, false).await?;
+        let number = backend(row.as_ref());
+        let before = connection.backend.swap(number, Ordering::Relaxed);
+        if before != 0 && before != number {
+            self.expect_pooler("the server's process behind a connection has changed");
+        }
+        Ok(())
+    }
+
+    /// Two connections to a server have two processes there; with a transaction pooler they take turns with one. Asked
+    /// one after the other, so that the first is free again.
+    async fn look_for_pooler(&self) -> Result<()> {
+        for _ in 0..self.inner.shared.len().max(1) {
+            self.ping().await?;
+        }
+        let shared = self.inner.shared.iter().filter_map(Slot::current);
+        let mut backends: Vec<_> =
+            shared.map(|connection| connection.backend.load(Ordering::Relaxed)).collect();
+        if backends.len() == 1 && !self.inner.is_pooler_named {
+            backends.push(backend(self.scan(&backend_statement()).await?.first()));
+        }
+        let all = backends.len();
+        backends.sort_unstable();
+        backends.dedup();
+        if backends.len() < all {
+            self.expect_pooler("two connections have the same process of the server behind them");
+        }
+        Ok(())
+    }
+
+    /// From now on statements have no names, unless the operator has said that they may.
+    fn expect_pooler(&self, sign: &str) {
+        if !self.inner.is_pooler_named && !self.inner.is_pooled.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                sign,
+                "PostgreSQL is behind a transaction pooler, so statements have no names from now on; database.pooler = true says so beforehand"
+            );
+        }
+    }
+
+    /// Whether statements are prepared once for each connection.
+    fn has_names(&self) -> bool {
+        !self.inner.is_pooled.load(Ordering::Relaxed)
+    }
+
+    /// What a failure says about the server beyond the statement that failed.
+    fn heed(&self, error: &tokio_postgres::Error, connection: &Connection) {
+        if is_sign_of_pooler(error) {
+            self.expect_pooler("it has no prepared statement of a name that was given");
+        }
+        // What took writes has become a standby, and another host takes them now.
+        if is_read_only(error) {
+            connection.is_unfit.store(true, Ordering::Relaxed);
+            self.forget_idle();
+            for slot in &self.inner.shared {
+                slot.empty();
+            }
+        }
     }
 
     /// What time it is there.
@@ -121,45 +305,101 @@ impl Database {
     /// One statement that reads few rows, on a shared connection. Asked again on another one when the connection was
     /// lost, since reading twice does no harm.
     pub(crate) async fn read_one(&self, statement: &Statement) -> Result<Option<Row>> {
-        for _ in 0..SHARED {
-            let pipeline = self.pipeline().await?;
-            match pipeline.one(statement).await {
-                Err(StoreError::Unavailable(_)) => self.forget(&pipeline),
-                outcome => return outcome,
-            }
+        if self.inner.shared.is_empty() {
+            return Ok(self.scan(statement).await?.into_iter().next());
         }
-        self.pipeline().await?.one(statement).await
+        let (row, _) = self.read(statement, true).await?;
+        Ok(row)
     }
 
-    /// One statement that writes few rows and commits by itself. Never asked again: it may have been done.
+    async fn read(
+        &self,
+        statement: &Statement,
+        may_have_name: bool,
+    ) -> Result<(Option<Row>, Arc<Connection>)> {
+        let mut attempts = self.inner.shared.len();
+        loop {
+            let connection = self.shared().await?;
+            let has_name = may_have_name && self.has_names();
+            let Ok(answer) = timeout(PATIENCE, connection.one(statement, has_name)).await else {
+                // Everyone behind it waits for the same.
+                self.forget(&connection);
+                self.inner.connector.cancel(&connection.client);
+                return Err(StoreError::Deadline);
+            };
+            let error = match answer {
+                Ok(row) => return Ok((row, connection)),
+                Err(error) if !has_name && is_no_value(&error) => return Ok((None, connection)),
+                Err(error) => error,
+            };
+            self.heed(&error, &connection);
+            let is_about_name = is_sign_of_pooler(&error);
+            let error = StoreError::from(error);
+            let is_lost = matches!(error, StoreError::Unavailable(_));
+            if is_lost {
+                self.forget(&connection);
+            }
+            if attempts == 0 || !(is_lost || is_about_name) {
+                return Err(error);
+            }
+            attempts -= 1;
+        }
+    }
+
+    /// One statement that writes few rows and commits by itself.
     pub(super) async fn write_one(&self, statement: &Statement) -> Result<Option<Row>> {
-        Ok(self.scan_once(statement).await?.into_iter().next())
+        let (rows, _) = self.write(statement).await?;
+        Ok(rows.into_iter().next())
     }
 
     /// As [`Self::write_one`], answering how many rows there were.
     pub(super) async fn execute(&self, statement: &Statement) -> Result<u64> {
-        let mut own = self.borrow().await?;
-        let outcome = tokio::time::timeout(PATIENCE, own.execute(statement)).await;
-        let outcome = outcome.map_err(|_| StoreError::Deadline)?;
-        own.give_back();
-        outcome
+        let (_, changed) = self.write(statement).await?;
+        Ok(changed)
+    }
+
+    /// Sent again only where it is certain that nothing was done.
+    async fn write(&self, statement: &Statement) -> Result<(Vec<Row>, u64)> {
+        match self.once(statement).await {
+            Err(failure) if failure.never_ran => {
+                self.forget_idle();
+                Ok(self.once(statement).await?)
+            }
+            outcome => Ok(outcome?),
+        }
     }
 
     /// A statement that may read many rows, on a connection of its own.
     pub(crate) async fn scan(&self, statement: &Statement) -> Result<Vec<Row>> {
-        match self.scan_once(statement).await {
-            Err(StoreError::Unavailable(_)) => {
+        let (rows, _) = match self.once(statement).await {
+            Err(failure) if failure.is_no_value => return Ok(Vec::new()),
+            Err(failure) if failure.never_ran || matches!(failure.error, StoreError::Unavailable(_)) => {
                 self.forget_idle();
-                self.scan_once(statement).await
+                self.once(statement).await?
             }
-            outcome => outcome,
-        }
+            outcome => outcome?,
+        };
+        Ok(rows)
     }
 
-    async fn scan_once(&self, statement: &Statement) -> Result<Vec<Row>> {
-        let mut own = self.borrow().await?;
-        let outcome = tokio::time::timeout(PATIENCE, own.rows(statement)).await;
-        let outcome = outcome.map_err(|_| StoreError::Deadline)?;
+    async fn once(&self, statement: &Statement) -> Result<(Vec<Row>, u64), Failure> {
+        let own = self.borrow().await.map_err(Failure::surely)?;
+        let connection = own.connection.as_deref().ok_or(StoreError::Busy).map_err(Failure::surely)?;
+        let work = async {
+            let outcome = connection.all(statement, self.has_names()).await;
+            let never_sent = match &outcome {
+                Err((error, _)) => connection.never_sent(error).await,
+                Ok(_) => false,
+            };
+            (outcome, never_sent)
+        };
+        let (outcome, never_sent) =
+            timeout(PATIENCE, work).await.map_err(|_| Failure::surely(StoreError::Deadline))?;
+        let outcome = outcome.map_err(|(error, has_begun)| {
+            self.heed(&error, connection);
+            let failure = Failure::new(error, has_begun);
+            Failure { never_ran: failure.never_ran || never_sent, ..failure }
+        });
         own.give_back();
         outcome
     }
@@ -186,12 +426,11 @@ impl Database {
         Ok(transaction)
     }
 
-    pub(super) async fn checkout(&self) -> Result<Object> {
-        use deadpool_postgres::PoolError;
+    async fn checkout(&self) -> Result<Object<Opener>> {
         self.inner.pool.get().await.map_err(|error| match error {
-            PoolError::Timeout(deadpool_postgres::TimeoutType::Wait) => StoreError::Busy,
-            PoolError::Backend(error) => error.into(),
-            error => StoreError::Unavailable(error.into()),
+            PoolError::Timeout(TimeoutType::Wait) => StoreError::Busy,
+            PoolError::Backend(error) => error,
+            error => StoreError::Unavailable(error.to_string().into()),
         })
     }
 
@@ -201,7 +440,7 @@ impl Database {
         self.inner.pool.retain(|_, _| false);
     }
 
-    fn forget(&self, lost: &Arc<Pipeline>) {
+    fn forget(&self, lost: &Arc<Connection>) {
         for slot in &self.inner.shared {
             let mut connection = slot.connection.write().unwrap_or_else(PoisonError::into_inner);
             if connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, lost)) {
@@ -210,51 +449,117 @@ impl Database {
         }
     }
 
-    async fn pipeline(&self) -> Result<Arc<Pipeline>> {
+    async fn shared(&self) -> Result<Arc<Connection>> {
         let turn = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        let slot = self.inner.shared.get(turn % SHARED).ok_or(StoreError::Busy)?;
-        if let Some(pipeline) = slot.current() {
-            return Ok(pipeline);
+        let slot = self.inner.shared.get(turn % self.inner.shared.len().max(1)).ok_or(StoreError::Busy)?;
+        slot.was_used.store(true, Ordering::Relaxed);
+        if let Some(connection) = slot.current() {
+            return Ok(connection);
         }
-        let _connecting = slot.connecting.lock().await;
-        if let Some(pipeline) = slot.current() {
-            return Ok(pipeline);
-        }
-        let pipeline = Arc::new(Pipeline::connect(&self.inner.config).await?);
-        *slot.connection.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&pipeline));
-        Ok(pipeline)
+        // Those who wait for the one that connects wait no longer than it would.
+        let patience = self.inner.connector.patience();
+        let connection = timeout(patience, Box::pin(self.fill(slot))).await;
+        connection.map_err(|_| StoreError::Unavailable("no connection could be made in time".into()))?
     }
+
+    async fn fill(&self, slot: &Slot) -> Result<Arc<Connection>> {
+        let _connecting = slot.connecting.lock().await;
+        if let Some(connection) = slot.current() {
+            return Ok(connection);
+        }
+        let connection = Arc::new(Connection::open(&self.inner.connector).await?);
+        *slot.connection.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+}
+
+/// Closes connections that nobody has used for `idle`, until nobody needs the database any more.
+#[expect(clippy::disallowed_methods, reason = "it ends by itself when the last user of the database does")]
+fn close_what_idles(database: Weak<Inner>, idle: Duration) {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(idle).await;
+            let Some(database) = database.upgrade() else { return };
+            database.pool.retain(|_, metrics| metrics.last_used() < idle);
+            for slot in &database.shared {
+                if !slot.was_used.swap(false, Ordering::Relaxed) {
+                    slot.empty();
+                }
+            }
+        }
+    });
 }
 
 impl Slot {
-    fn current(&self) -> Option<Arc<Pipeline>> {
+    fn current(&self) -> Option<Arc<Connection>> {
         let connection = self.connection.read().unwrap_or_else(PoisonError::into_inner);
-        connection.as_ref().filter(|pipeline| !pipeline.client.is_closed()).map(Arc::clone)
+        connection.as_ref().filter(|connection| !connection.client.is_closed()).map(Arc::clone)
+    }
+
+    fn empty(&self) {
+        drop(self.connection.write().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
-impl Pipeline {
-    #[expect(clippy::disallowed_methods, reason = "the driver's connection has to be polled by someone")]
-    async fn connect(config: &Config) -> Result<Self> {
-        let (client, connection) = config.connect(NoTls).await?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::warn!(error = chain(&error), "a PostgreSQL connection was lost");
-            }
-        });
-        Ok(Self { client, prepared: RwLock::default() })
+impl Connection {
+    async fn open(connector: &Connector) -> Result<Self> {
+        let Connected { client, task, has_ended } = connector.connect().await?;
+        Ok(Self {
+            client,
+            task,
+            has_ended,
+            prepared: RwLock::default(),
+            backend: AtomicI32::new(0),
+            is_unfit: AtomicBool::new(false),
+        })
     }
 
-    async fn one(&self, statement: &Statement) -> Result<Option<Row>> {
-        let prepared = self.prepare(&statement.text).await?;
-        let stream = self.client.query_raw(&prepared, &statement.values).await?;
+    /// Sends a statement; what it answers is still to come, but it is certain that it runs.
+    async fn ask(&self, statement: &Statement, has_name: bool) -> Result<RowStream, tokio_postgres::Error> {
+        if has_name {
+            let prepared = self.prepare(&statement.text).await?;
+            self.client.query_raw(&prepared, &statement.values).await
+        } else {
+            // The server finds out the types of the parameters, as it does for names.
+            let values = statement.values.iter().map(|value| (Literal(value), Type::UNKNOWN));
+            self.client.query_typed_raw(&statement.text, values).await
+        }
+    }
+
+    async fn one(&self, statement: &Statement, has_name: bool) -> Result<Option<Row>, tokio_postgres::Error> {
+        let stream = self.ask(statement, has_name).await?;
         futures_util::pin_mut!(stream);
         let Some(first) = stream.try_next().await? else { return Ok(None) };
         while stream.try_next().await?.is_some() {}
         decode(&first).map(Some)
     }
 
-    async fn prepare(&self, text: &str) -> Result<tokio_postgres::Statement> {
+    /// Whether a statement that got no answer was never sent, because the server had taken its leave before.
+    async fn never_sent(&self, error: &tokio_postgres::Error) -> bool {
+        if !error.is_closed() {
+            return false;
+        }
+        let mut has_ended = self.has_ended.clone();
+        has_ended.wait_for(Option::is_some).await.is_ok_and(|end| *end == Some(true))
+    }
+
+    /// All rows, and how many were changed; an error comes with whether the server had begun.
+    async fn all(
+        &self,
+        statement: &Statement,
+        has_name: bool,
+    ) -> Result<(Vec<Row>, u64), (tokio_postgres::Error, bool)> {
+        let stream = self.ask(statement, has_name).await.map_err(|error| (error, false))?;
+        futures_util::pin_mut!(stream);
+        let mut rows = Vec::new();
+        while let Some(row) = stream.try_next().await.map_err(|error| (error, true))? {
+            rows.push(decode(&row).map_err(|error| (error, true))?);
+        }
+        let changed = stream.rows_affected().unwrap_or(0);
+        Ok((rows, changed))
+    }
+
+    async fn prepare(&self, text: &Arc<str>) -> Result<tokio_postgres::Statement, tokio_postgres::Error> {
         let known = self.prepared.read().unwrap_or_else(PoisonError::into_inner).get(text).cloned();
         if let Some(statement) = known {
             return Ok(statement);
@@ -263,14 +568,14 @@ impl Pipeline {
         self.prepared
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(text.to_owned(), statement.clone());
+            .insert(Arc::clone(text), statement.clone());
         Ok(statement)
     }
 }
 
 /// A connection of its own, in a transaction once that has begun. Dropping it cancels what is under way.
 pub(super) struct Transaction {
-    connection: Option<Object>,
+    connection: Option<Object<Opener>>,
     /// PostgreSQL answers `commit` after an error with a rollback and no error; we do not.
     failed: bool,
     database: Database,
@@ -278,21 +583,35 @@ pub(super) struct Transaction {
 
 impl Transaction {
     pub(super) async fn rows(&mut self, statement: &Statement) -> Result<Vec<Row>> {
-        let outcome = match &self.connection {
-            Some(connection) => rows(connection, statement).await,
-            None => Err(StoreError::Busy),
-        };
-        self.failed |= outcome.is_err();
-        outcome
+        let (rows, _) = self.run(statement).await?;
+        Ok(rows)
     }
 
     pub(super) async fn execute(&mut self, statement: &Statement) -> Result<u64> {
-        let outcome = match &self.connection {
-            Some(connection) => execute(connection, statement).await,
-            None => Err(StoreError::Busy),
-        };
+        let (_, changed) = self.run(statement).await?;
+        Ok(changed)
+    }
+
+    async fn run(&mut self, statement: &Statement) -> Result<(Vec<Row>, u64)> {
+        let connection = self.connection.as_deref().ok_or(StoreError::Busy)?;
+        let outcome = connection.all(statement, self.database.has_names()).await;
         self.failed |= outcome.is_err();
-        outcome
+        outcome.map_err(|(error, _)| {
+            self.database.heed(&error, connection);
+            error.into()
+        })
+    }
+
+    /// Several statements without parameters, or one.
+    pub(super) async fn control(&self, command: &str) -> Result<()> {
+        let connection = self.connection.as_deref().ok_or(StoreError::Busy)?;
+        within(connection.client.batch_execute(command)).await
+    }
+
+    /// Waits for whom it has to. What comes next may wait as long.
+    pub(super) async fn wait(&self, command: &str) -> Result<()> {
+        let connection = self.connection.as_deref().ok_or(StoreError::Busy)?;
+        Ok(connection.client.batch_execute(command).await?)
     }
 
     pub(super) async fn commit(self) -> Result<()> {
@@ -316,154 +635,26 @@ impl Transaction {
     fn give_back(mut self) {
         drop(self.connection.take());
     }
-
-    async fn control(&self, command: &str) -> Result<()> {
-        match &self.connection {
-            Some(connection) => Ok(connection.batch_execute(command).await?),
-            None => Err(StoreError::Busy),
-        }
-    }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        // Cut off in the middle. The driver closes the connection, and the server rolls back, only once the
-        // statement under way has ended, and that may be waiting for a lock: it is cancelled.
-        let cancel = connection.cancel_token();
+        // Cut off in the middle. The server notices that nobody listens any more only once the statement under way has
+        // ended, and that may be waiting for a lock: it is cancelled.
+        self.database.inner.connector.cancel(&connection.client);
         drop(Object::take(connection));
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if let Err(error) = cancel.cancel_query(NoTls).await {
-                    tracing::warn!(error = chain(&error), "a PostgreSQL statement could not be cancelled");
-                }
-            });
-        }
     }
 }
 
-async fn rows(connection: &Object, statement: &Statement) -> Result<Vec<Row>> {
-    let prepared = connection.prepare_cached(&statement.text).await?;
-    let stream = connection.query_raw(&prepared, &statement.values).await?;
-    futures_util::pin_mut!(stream);
-    let mut rows = Vec::new();
-    while let Some(row) = stream.try_next().await? {
-        rows.push(decode(&row)?);
-    }
-    Ok(rows)
-}
-
-async fn execute(connection: &Object, statement: &Statement) -> Result<u64> {
-    let prepared = connection.prepare_cached(&statement.text).await?;
-    Ok(connection.execute_raw(&prepared, &statement.values).await?)
-}
-
-fn decode(row: &tokio_postgres::Row) -> Result<Row> {
-    (0..row.len()).map(|position| row.try_get::<_, Value>(position).map_err(StoreError::from)).collect()
-}
-
-/// 2000-01-01T00:00:00Z, where PostgreSQL starts counting, in our milliseconds.
-const EPOCH: i64 = 946_684_800_000;
-
-impl<'a> FromSql<'a> for Value {
-    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
-        Ok(match *kind {
-            Type::BOOL => Self::Bool(bool::from_sql(kind, raw)?),
-            Type::INT2 => Self::Integer(i16::from_sql(kind, raw)?.into()),
-            Type::INT4 => Self::Integer(i32::from_sql(kind, raw)?.into()),
-            Type::INT8 => Self::Integer(i64::from_sql(kind, raw)?),
-            Type::FLOAT4 => Self::Real(f32::from_sql(kind, raw)?.into()),
-            Type::FLOAT8 => Self::Real(f64::from_sql(kind, raw)?),
-            Type::TIMESTAMPTZ | Type::TIMESTAMP => {
-                let micros = i64::from_be_bytes(raw.try_into()?);
-                Self::Time(Time::from_millis(micros.div_euclid(1000) + EPOCH))
-            }
-            Type::UUID => Self::Text(uuid_text(raw.try_into()?)),
-            Type::JSON => Self::Json(serde_json::from_slice(raw)?),
-            Type::JSONB => Self::Json(serde_json::from_slice(raw.get(1..).unwrap_or_default())?),
-            _ => Self::Text(std::str::from_utf8(raw)?.to_owned()),
-        })
-    }
-
-    fn from_sql_null(_: &Type) -> Result<Self, Box<dyn Error + Sync + Send>> {
-        Ok(Self::Null)
-    }
-
-    fn accepts(kind: &Type) -> bool {
-        matches!(
-            *kind,
-            Type::BOOL
-                | Type::INT2
-                | Type::INT4
-                | Type::INT8
-                | Type::FLOAT4
-                | Type::FLOAT8
-                | Type::TIMESTAMPTZ
-                | Type::TIMESTAMP
-                | Type::JSON
-                | Type::JSONB
-                | Type::UUID
-                | Type::TEXT
-                | Type::VARCHAR
-                | Type::BPCHAR
-                | Type::NAME
-        )
+/// What the server answers at once, unless something is wrong with it.
+async fn within<T>(work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
+    match timeout(PATIENCE, work).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(StoreError::Deadline),
     }
 }
 
-impl ToSql for Value {
-    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        match self {
-            Self::Null => return Ok(IsNull::Yes),
-            Self::Text(text) => return key_to_sql(text, kind, out),
-            Self::Bool(value) => out.extend_from_slice(&[u8::from(*value)]),
-            Self::Integer(number) => match *kind {
-                Type::INT2 => out.extend_from_slice(&i16::try_from(*number)?.to_be_bytes()),
-                Type::INT4 => out.extend_from_slice(&i32::try_from(*number)?.to_be_bytes()),
-                Type::FLOAT4 => return number.to_string().parse::<f32>()?.to_sql(kind, out),
-                Type::FLOAT8 => return number.to_string().parse::<f64>()?.to_sql(kind, out),
-                _ => out.extend_from_slice(&number.to_be_bytes()),
-            },
-            Self::Real(number) => match *kind {
-                Type::FLOAT4 => return number.to_string().parse::<f32>()?.to_sql(kind, out),
-                Type::FLOAT8 => return number.to_sql(kind, out),
-                // A whole number of JavaScript's; the parser refuses a fraction.
-                _ => return Self::Integer(number.to_string().parse()?).to_sql(kind, out),
-            },
-            Self::Time(time) => {
-                let micros = time.millis().saturating_sub(EPOCH).saturating_mul(1000);
-                out.extend_from_slice(&micros.to_be_bytes());
-            }
-            Self::Json(value) => {
-                if *kind == Type::JSONB {
-                    out.extend_from_slice(&[1]);
-                }
-                out.extend_from_slice(&serde_json::to_vec(value)?);
-            }
-        }
-        Ok(IsNull::No)
-    }
-
-    fn accepts(_: &Type) -> bool {
-        // The migration check has compared every column's type with its declaration.
-        true
-    }
-
-    postgres_types::to_sql_checked!();
-}
-
-/// Text, or an id in a column of another type, as databases have that were not made by us. An id that the type cannot
-/// have is nothing, which no row equals.
-fn key_to_sql(text: &str, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-    match *kind {
-        Type::UUID => match uuid(text) {
-            Some(bytes) => out.extend_from_slice(&bytes),
-            None => return Ok(IsNull::Yes),
-        },
-        Type::INT2 | Type::INT4 | Type::INT8 => {
-            return serial(text).map_or(Ok(IsNull::Yes), |number| Value::Integer(number).to_sql(kind, out));
-        }
-        _ => out.extend_from_slice(text.as_bytes()),
-    }
-    Ok(IsNull::No)
+fn decode(row: &tokio_postgres::Row) -> Result<Row, tokio_postgres::Error> {
+    (0..row.len()).map(|position| row.try_get::<_, Value>(position)).collect()
 }

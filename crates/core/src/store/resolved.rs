@@ -35,6 +35,8 @@ pub enum Ids {
 pub struct Layout {
     /// The ids of all tables.
     pub ids: Ids,
+    /// The schema that the tables are in, on PostgreSQL; what the connection says when absent.
+    pub namespace: Option<String>,
     /// By declared name.
     pub tables: Vec<(&'static str, TableLayout)>,
 }
@@ -57,6 +59,8 @@ pub struct ResolvedTable {
     pub name: &'static str,
     /// Its name in the database.
     pub relation: String,
+    /// The same in quotes, behind its schema where that is named: where statements look for it.
+    pub(crate) place: String,
     /// All columns but `id`: core's, then plugins' in registration order, then the operator's.
     pub fields: Vec<Field>,
     /// `"id", "name", …`: what every statement selects or returns.
@@ -76,18 +80,23 @@ pub struct ResolvedTable {
 }
 
 impl ResolvedTable {
-    fn new(merged: Merged, ids: Ids) -> Self {
+    fn new(merged: Merged, ids: Ids, namespace: Option<&str>) -> Self {
         let Merged { table, relation, own, installed } = merged;
         let ids = if table.has_own_ids { Ids::Letters } else { ids };
         let names = || std::iter::once("id").chain(table.fields.iter().map(Field::column));
         let columns = names().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         let qualified =
             names().map(|name| format!("\"{relation}\".\"{name}\"")).collect::<Vec<_>>().join(", ");
+        let place = match namespace {
+            Some(namespace) => format!("\"{namespace}\".\"{relation}\""),
+            None => format!("\"{relation}\""),
+        };
         let is_renamed = table.fields.iter().any(|field| field.column.is_some());
         let fills = table.fields.iter().skip(own).any(|field| field.default.is_some());
         Self {
             name: table.name,
             relation,
+            place,
             fields: table.fields,
             columns,
             qualified,
@@ -237,6 +246,7 @@ pub(crate) fn uuid_text(bytes: [u8; 16]) -> String {
 pub struct Schema {
     tables: Vec<Arc<ResolvedTable>>,
     pub(crate) ids: Ids,
+    pub(super) namespace: Option<String>,
 }
 
 /// A table on its way to be resolved.
@@ -290,10 +300,10 @@ impl Schema {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let ids = layout.ids;
-        let tables: Vec<_> =
-            merged.into_iter().map(|merged| Arc::new(ResolvedTable::new(merged, ids))).collect();
-        Ok(Self { tables, ids })
+        let (ids, namespace) = (layout.ids, layout.namespace);
+        let resolve = |merged| Arc::new(ResolvedTable::new(merged, ids, namespace.as_deref()));
+        let tables: Vec<_> = merged.into_iter().map(resolve).collect();
+        Ok(Self { tables, ids, namespace })
     }
 
     /// All tables that the database has, in the order they are created.

@@ -187,7 +187,7 @@ pub(crate) fn find(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Sta
 }
 
 fn finding(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Writer {
-    let mut sql = Writer::new(dialect, &["select ", &table.columns, " from \"", &table.relation, "\""]);
+    let mut sql = Writer::new(dialect, &["select ", &table.columns, " from ", &table.place]);
     sql.filter(table, filter, false);
     sql.text.push_str(" limit 1");
     sql
@@ -249,11 +249,11 @@ fn join(
             &child.qualified,
             ", ",
             &parent.qualified,
-            " from \"",
-            &child.relation,
-            "\" join \"",
-            &parent.relation,
-            "\" on \"",
+            " from ",
+            &child.place,
+            " join ",
+            &parent.place,
+            " on \"",
             &parent.relation,
             "\".\"id\" = \"",
             &child.relation,
@@ -275,7 +275,7 @@ pub(crate) fn list(
     limit: Option<u32>,
     offset: u32,
 ) -> Statement {
-    let mut sql = Writer::new(dialect, &["select ", &table.columns, " from \"", &table.relation, "\""]);
+    let mut sql = Writer::new(dialect, &["select ", &table.columns, " from ", &table.place]);
     sql.filter(table, filter, false);
     if let Some((column, order)) = order {
         sql.text.push_str(" order by ");
@@ -293,7 +293,7 @@ pub(crate) fn list(
 }
 
 pub(crate) fn count(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Statement {
-    let mut sql = Writer::new(dialect, &["select count(*) from \"", &table.relation, "\""]);
+    let mut sql = Writer::new(dialect, &["select count(*) from ", &table.place]);
     sql.filter(table, filter, false);
     sql.done()
 }
@@ -318,7 +318,7 @@ pub(crate) fn insert_while<'a>(
 ) -> Statement {
     let mut sql = insert_into(dialect, table, columns, "select ");
     sql.text.push_str(" where exists (select 1 from ");
-    sql.identifier(&other.relation);
+    sql.text.push_str(&other.place);
     sql.filter(other, filter, false);
     if dialect == Dialect::Postgres {
         sql.text.push_str(" for share");
@@ -385,7 +385,7 @@ fn insert_into<'a>(
     columns: impl IntoIterator<Item = (&'a str, Value)>,
     verb: &str,
 ) -> Writer {
-    let mut sql = Writer::new(dialect, &["insert into \"", &table.relation, "\" ("]);
+    let mut sql = Writer::new(dialect, &["insert into ", &table.place, " ("]);
     let mut values = Vec::new();
     for (position, (column, value)) in columns.into_iter().enumerate() {
         if position > 0 {
@@ -430,7 +430,7 @@ fn updating<'a>(
     filter: Node,
     columns: impl IntoIterator<Item = (&'a str, &'a Value)>,
 ) -> Writer {
-    let mut sql = Writer::new(dialect, &["update \"", &table.relation, "\" set "]);
+    let mut sql = Writer::new(dialect, &["update ", &table.place, " set "]);
     for (position, (column, value)) in columns.into_iter().enumerate() {
         if position > 0 {
             sql.text.push_str(", ");
@@ -444,7 +444,7 @@ fn updating<'a>(
 }
 
 pub(crate) fn delete(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Statement {
-    let mut sql = Writer::new(dialect, &["delete from \"", &table.relation, "\""]);
+    let mut sql = Writer::new(dialect, &["delete from ", &table.place]);
     sql.filter(table, filter, false);
     sql.done()
 }
@@ -454,13 +454,7 @@ pub(crate) fn delete(dialect: Dialect, table: &ResolvedTable, filter: Node) -> S
 pub(crate) fn take(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Statement {
     let mut sql = Writer::new(
         dialect,
-        &[
-            "delete from \"",
-            &table.relation,
-            "\" where \"id\" = (select \"id\" from \"",
-            &table.relation,
-            "\"",
-        ],
+        &["delete from ", &table.place, " where \"id\" = (select \"id\" from ", &table.place],
     );
     sql.filter(table, filter, false);
     sql.text.push_str(match dialect {
@@ -474,10 +468,8 @@ pub(crate) fn take(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Sta
 /// Adds to a number where the filter still holds: guard and write are one statement.
 pub(crate) fn add(dialect: Dialect, table: &ResolvedTable, filter: Node, column: &str, by: i64) -> Statement {
     let column = table.column(column);
-    let mut sql = Writer::new(
-        dialect,
-        &["update \"", &table.relation, "\" set \"", column, "\" = \"", column, "\" + "],
-    );
+    let mut sql =
+        Writer::new(dialect, &["update ", &table.place, " set \"", column, "\" = \"", column, "\" + "]);
     sql.value(Value::Integer(by));
     sql.filter(table, filter, false);
     sql.returning(table)
@@ -486,8 +478,7 @@ pub(crate) fn add(dialect: Dialect, table: &ResolvedTable, filter: Node, column:
 /// Deletes at most `limit` rows. The filter is written twice: a row that changes while it is being looked at is judged
 /// again, as it is by then.
 pub(crate) fn delete_some(dialect: Dialect, table: &ResolvedTable, filter: Node, limit: u32) -> Statement {
-    let relation = &table.relation;
-    let parts = ["delete from \"", relation, "\" where \"id\" in (select \"id\" from \"", relation, "\""];
+    let parts = ["delete from ", &table.place, " where \"id\" in (select \"id\" from ", &table.place];
     let mut sql = Writer::new(dialect, &parts);
     sql.filter(table, filter.clone(), false);
     sql.text.push_str(" limit ");
@@ -574,6 +565,42 @@ mod tests {
         assert!(text(Dialect::Postgres).starts_with(&format!("{beginning}{guard}")));
         let sqlite = format!("{beginning}{guard}").replace('$', "?").replace(" for share", "");
         assert!(text(Dialect::Sqlite).starts_with(&sqlite));
+    }
+
+    #[test]
+    fn the_operators_schema_stands_before_every_table() {
+        let layout = Layout { namespace: Some("auth".to_owned()), ..Layout::default() };
+        let schema =
+            Schema::resolve([User::table(), Session::table()], [], layout).expect("they fit together");
+        let (session, user) = (schema.table("session").expect("core"), schema.table("user").expect("core"));
+        let any = || Session::ID.eq("i").node;
+        let columns = || [("token", Value::from("t"))];
+        let changes = [("token", &Value::from("t"))];
+        let on = Dialect::Postgres;
+        for statement in [
+            find(on, session, any()),
+            lock(on, session, any()),
+            find_with_parent(on, session, user, "userId", "token", "t"),
+            list(on, session, any(), None, Some(1), 0),
+            count(on, session, any()),
+            insert(on, session, columns()),
+            insert_while(on, session, columns(), user, User::ID.eq("u").node),
+            tally(on, session, columns().into(), "token", "token", any(), any()),
+            update(on, session, any(), changes),
+            update_returning(on, session, any(), changes),
+            delete(on, session, any()),
+            take(on, session, any()),
+            add(on, session, any(), "token", 1),
+            delete_some(on, session, any(), 1),
+        ] {
+            for verb in ["from ", "into ", "update ", "join "] {
+                for (position, _) in statement.text.match_indices(verb) {
+                    let rest = &statement.text[position + verb.len()..];
+                    assert!(rest.starts_with(r#""auth"."#) || rest.starts_with("set "), "{}", statement.text);
+                }
+            }
+            assert!(statement.text.contains(r#""auth"."session""#), "{}", statement.text);
+        }
     }
 
     #[test]

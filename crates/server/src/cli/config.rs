@@ -1,7 +1,8 @@
 //! `narthex config`: what is in force, and what there is.
 
-use super::{Failure, database::shown, print};
+use super::{Failure, print};
 use crate::settings::{self, Flags, Settings};
+use narthex::store::without_password;
 use std::fmt::Write as _;
 use toml::{Table, Value};
 
@@ -56,7 +57,7 @@ fn hide(table: &mut Table) {
     for (key, value) in table.iter_mut() {
         match value {
             Value::Table(inner) => hide(inner),
-            Value::String(text) if key == "url" => *text = shown(text),
+            Value::String(text) if key == "url" => *text = without_password(text),
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! `narthex serve`: listens once it can serve, and finishes what it has begun before it stops.
 
-use super::{Failure, block_on, database, database::shown};
+use super::{Failure, block_on, database};
 use crate::log::Log;
 use crate::settings::{Flags, Settings};
 use axum::{
@@ -11,7 +11,7 @@ use axum::{
     routing::get,
     serve::ListenerExt as _,
 };
-use narthex::Auth;
+use narthex::{Auth, store::without_password};
 use std::{io::Write as _, net::SocketAddr, time::Duration};
 use tokio::{net::TcpListener, signal};
 
@@ -118,7 +118,7 @@ fn greet(base_url: &str, auth: &Auth, listen: SocketAddr, database: &str, notes:
         format!("  open       {base_url}{}/ok", auth.base_path()),
         format!("  client     createAuthClient({{ baseURL: \"{base_url}\" }})"),
         format!("  listening  {listen}"),
-        format!("  database   {}", shown(database)),
+        format!("  database   {}", without_password(database)),
     ];
     lines.extend(notes.iter().map(|note| format!("  {note}")));
     if let Err(error) = writeln!(std::io::stdout(), "{}", lines.join("\n")) {

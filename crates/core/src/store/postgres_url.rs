@@ -1,0 +1,877 @@
+//! A PostgreSQL URL as libpq, Prisma, SQLAlchemy, node-postgres and the providers of databases write it.
+//!
+//! Pure: text in, [`PostgresUrl`] out. A parameter is honoured, or known to have nothing to do here, or refused by name.
+//! A mistake names the part it is in and quotes nothing that may be a password, which a URL that was put together wrongly
+//! has in unexpected places.
+
+use crate::secret::Secret;
+use percent_encoding::percent_decode_str;
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+const PORT: u16 = 5432;
+
+/// What a URL says.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PostgresUrl {
+    pub(super) places: Vec<Place>,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) database: Option<String>,
+    /// How to encrypt; left to us when nothing is said.
+    pub(super) mode: Option<Mode>,
+    /// A file with the authorities to trust, instead of those built in.
+    pub(super) roots: Option<PathBuf>,
+    pub(super) tls: TlsDetails,
+    pub(super) binding: Option<Binding>,
+    /// For one host, until it takes statements.
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) application_name: Option<String>,
+    /// Handed to the server as it is.
+    pub(super) options: Option<String>,
+    pub(super) target: Option<Target>,
+    pub(super) is_shuffled: bool,
+    pub(super) keepalive: Keepalive,
+    /// The schema with the tables.
+    pub(super) schema: Option<String>,
+    pub(super) connection_limit: Option<u32>,
+    pub(super) pool_timeout: Option<Duration>,
+    pub(super) idle_lifetime: Option<Duration>,
+    /// Whether a transaction pooler is in between.
+    pub(super) pooler: Option<bool>,
+}
+
+/// One of the hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) host: Host,
+    /// Where to connect, instead of asking for the host's address.
+    pub(super) address: Option<IpAddr>,
+    pub(super) port: u16,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Host {
+    Name(String),
+    /// The folder of a Unix socket.
+    Socket(PathBuf),
+}
+
+/// Whether to encrypt, and whom to trust then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Disable,
+    /// Only where the server insists; nothing is verified.
+    Allow,
+    /// Where the server can; nothing is verified.
+    Prefer,
+    /// Always; nothing is verified.
+    NoVerify,
+    /// Always; the certificate has to be signed by a trusted authority, for whomever.
+    VerifyCa,
+    /// Always; the certificate has to be signed by a trusted authority for this host.
+    VerifyFull,
+}
+
+/// What few need.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct TlsDetails {
+    /// Begin with TLS, without asking whether the server speaks it.
+    pub(super) is_direct: bool,
+    pub(super) hides_name: bool,
+    pub(super) only_newest: bool,
+}
+
+/// Whether the password's proof is tied to the encrypted connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Binding {
+    Disable,
+    Prefer,
+    Require,
+}
+
+/// Which of several hosts will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    Any,
+    /// One that takes writes.
+    Writable,
+}
+
+/// How to notice that the other side has gone without a word.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Keepalive {
+    pub(super) is_off: bool,
+    pub(super) idle: Option<Duration>,
+    pub(super) interval: Option<Duration>,
+    pub(super) count: Option<u32>,
+    pub(super) user_timeout: Option<Duration>,
+}
+
+/// What several parameters decide together, once all are read.
+#[derive(Default)]
+struct Said {
+    hosts: Vec<(String, Option<u16>)>,
+    addresses: Vec<String>,
+    ports: Vec<u16>,
+    sslmode: Option<SslMode>,
+    is_libpq: bool,
+    accepts_invalid: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SslMode {
+    Plain(Mode),
+    Require,
+}
+
+/// Parameters that change something here.
+const HONOURED: [&str; 38] = [
+    "application_name",
+    "channel_binding",
+    "client_encoding",
+    "connect_timeout",
+    "connection_limit",
+    "dbname",
+    "fallback_application_name",
+    "gssencmode",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "max_idle_connection_lifetime",
+    "options",
+    "password",
+    "pgbouncer",
+    "pool_timeout",
+    "port",
+    "prepared_statement_cache_size",
+    "prepared_statements",
+    "schema",
+    "search_path",
+    "ssl",
+    "ssl_min_protocol_version",
+    "sslaccept",
+    "sslmode",
+    "sslnegotiation",
+    "sslrootcert",
+    "sslsni",
+    "statement_cache_size",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "uselibpqcompat",
+    "user",
+];
+
+/// Parameters that have nothing to do here: bounds that Narthex has of its own, and notes of providers to their own tools.
+const HARMLESS: [&str; 7] = [
+    "gsslib",
+    "krbsrvname",
+    "max_connection_lifetime",
+    "socket_timeout",
+    "sslcompression",
+    "supa",
+    "workaround",
+];
+
+/// Parameters that ask for what there is not.
+const CLIENT_CERTIFICATES: [&str; 4] = ["sslcert", "sslidentity", "sslkey", "sslpassword"];
+
+/// Whether this is the beginning of a PostgreSQL URL.
+pub(super) fn is_postgres(scheme: &str) -> bool {
+    // SQLAlchemy names its driver: postgresql+psycopg2, postgresql+asyncpg.
+    let (name, driver) = scheme.split_once('+').unwrap_or((scheme, "none"));
+    matches!(name, "postgres" | "postgresql") && is_name(driver)
+}
+
+/// A URL to be shown, with nothing in it that may be a password.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        // Some other form: `password=…` may be anywhere in it.
+        return if url.contains("password") { "***".to_owned() } else { url.to_owned() };
+    };
+    let mut shown = format!("{scheme}://");
+    // A password with @, / or ? in it ends at the last @, wherever that is.
+    let rest = match rest.rsplit_once('@') {
+        None => rest,
+        Some((before, after)) => {
+            match before.split_once(':') {
+                Some((user, _)) => shown.extend([user, ":***@"]),
+                None => shown.extend([before, "@"]),
+            }
+            after
+        }
+    };
+    let Some((place, query)) = rest.split_once('?') else { return shown + rest };
+    shown.extend([place, "?"]);
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=***"),
+        _ => pair.to_owned(),
+    });
+    shown + &pairs.collect::<Vec<_>>().join("&")
+}
+
+impl PostgresUrl {
+    /// Reads a URL, or says everything that is wrong with it.
+    pub(super) fn parse(url: &str) -> Result<Self, Vec<String>> {
+        let Some((_, rest)) = url.split_once("://").filter(|(scheme, _)| is_postgres(scheme)) else {
+            return Err(vec!["must begin with postgres:// or postgresql://".to_owned()]);
+        };
+        let mut problems = Vec::new();
+        let mut parsed = Self::default();
+        let mut said = Said::default();
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+        let (user_info, hosts) = match authority.rsplit_once('@') {
+            Some((user_info, hosts)) => (user_info, hosts),
+            None => ("", authority),
+        };
+        let is_torn = url.contains('#') || database.contains(['/', '@']) || {
+            let beyond = database.len() + query.len() > 0 && (database.contains('@') || query.contains('@'));
+            beyond && user_info.is_empty() && authority.contains(':') && ports_of(authority).is_none()
+        };
+        if is_torn {
+            // Nothing after this would be about what was meant.
+            return Err(vec![
+                "the user, the password or the database's name has a character that must be written as its code: \
+                 @ as %40, / as %2F, ? as %3F, # as %23, : as %3A, % as %25"
+                    .to_owned(),
+            ]);
+        }
+        let (user, password) = match user_info.split_once(':') {
+            Some((user, password)) => (user, Some(password)),
+            None => (user_info, None),
+        };
+        parsed.user = decoded(user, "the user", &mut problems);
+        parsed.password =
+            password.and_then(|text| decoded(text, "the password", &mut problems)).map(Secret::new);
+        parsed.database = decoded(database, "the database's name", &mut problems);
+        match ports_of(hosts) {
+            None => problems.push(format!(
+                "a port must be a number from 1 to 65535, {PORT} when none is given; an IPv6 address is written in [ ]"
+            )),
+            Some(hosts) => {
+                let are_several = hosts.len() > 1;
+                for (host, port) in hosts {
+                    if host.is_empty() && are_several {
+                        said.hosts.push((String::new(), port));
+                    } else if let Some(host) = decoded(host, "the host", &mut problems) {
+                        said.hosts.push((host, port));
+                    } else if let Some(port) = port {
+                        said.ports.push(port);
+                    }
+                }
+            }
+        }
+        let has_hosts = !said.hosts.is_empty();
+        let mut is_first_host = true;
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if !is_name(name) {
+                problems.push(
+                    "a parameter after ? has characters in its name that no parameter has; is a password with ? or & \
+                     not written as %3F and %26?"
+                        .to_owned(),
+                );
+                continue;
+            }
+            let what = format!("{name}=");
+            let value = decoded(value, &what, &mut problems).unwrap_or_default();
+            if name == "host" && has_hosts && is_first_host {
+                // What comes later counts, as in libpq.
+                said.hosts.clear();
+                is_first_host = false;
+            }
+            if let Err(problem) = parsed.parameter(&mut said, name, &value) {
+                problems.push(problem);
+            }
+        }
+        parsed.settle(said, &mut problems);
+        if problems.is_empty() { Ok(parsed) } else { Err(problems) }
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one arm for each parameter there is")]
+    fn parameter(&mut self, said: &mut Said, name: &str, value: &str) -> Result<(), String> {
+        // A password that was not written in codes may have ended up here.
+        let shown = if is_name(value) { value } else { "…" };
+        let must = |what: &str| Err(format!("{name}={shown}: must be {what}"));
+        let number = |most: u32| {
+            let problem = || format!("{name}={shown}: must be a whole number from 0 to {most}");
+            value.parse().ok().filter(|number| *number <= most).ok_or_else(problem)
+        };
+        let seconds = || number(86_400).map(|seconds: u32| Duration::from_secs(seconds.into()));
+        let flag = || match value {
+            "true" | "1" | "yes" | "on" => Ok(true),
+            "false" | "0" | "no" | "off" => Ok(false),
+            _ => Err(format!("{name}={shown}: must be true or false")),
+        };
+        let text = || (!value.is_empty()).then(|| value.to_owned());
+        match name {
+            "host" => said.hosts.extend(value.split(',').map(|host| {
+                // SQLAlchemy puts the port behind each host.
+                let parts = if host.starts_with('/') { None } else { one_port(host) };
+                parts.map_or_else(|| (host.to_owned(), None), |(host, port)| (host.to_owned(), port))
+            })),
+            "hostaddr" => said.addresses = value.split(',').map(str::to_owned).collect(),
+            "port" => {
+                let ports: Option<Vec<u16>> = value
+                    .split(',')
+                    .map(|port| if port.is_empty() { Some(PORT) } else { a_port(port) })
+                    .collect();
+                match ports {
+                    Some(ports) => {
+                        // What comes later counts.
+                        said.hosts.iter_mut().for_each(|(_, port)| *port = None);
+                        said.ports = ports;
+                    }
+                    None => return must("numbers from 1 to 65535, one for each host or one for all"),
+                }
+            }
+            "user" => self.user = text(),
+            "password" => self.password = text().map(Secret::new),
+            "dbname" => self.database = text(),
+            "sslmode" => said.sslmode = Some(sslmode(name, value, shown)?),
+            "ssl" => {
+                said.sslmode = Some(match value {
+                    "true" | "1" | "yes" | "on" => SslMode::Require,
+                    "false" | "0" | "no" | "off" => SslMode::Plain(Mode::Disable),
+                    _ => sslmode(name, value, shown)?,
+                });
+            }
+            "uselibpqcompat" => said.is_libpq = flag()?,
+            "sslaccept" => match value {
+                "strict" => said.accepts_invalid = false,
+                "accept_invalid_certs" => said.accepts_invalid = true,
+                _ => return must("strict or accept_invalid_certs"),
+            },
+            "sslrootcert" => self.roots = text().filter(|value| value != "system").map(PathBuf::from),
+            "sslnegotiation" => match value {
+                "postgres" => self.tls.is_direct = false,
+                "direct" => self.tls.is_direct = true,
+                _ => return must("postgres or direct"),
+            },
+            "sslsni" => self.tls.hides_name = !flag()?,
+            "ssl_min_protocol_version" => match value {
+                // What is older than 1.2 is not spoken here.
+                "TLSv1" | "TLSv1.1" | "TLSv1.2" => self.tls.only_newest = false,
+                "TLSv1.3" => self.tls.only_newest = true,
+                _ => return must("TLSv1.2 or TLSv1.3"),
+            },
+            "channel_binding" => {
+                self.binding = Some(match value {
+                    "disable" => Binding::Disable,
+                    "prefer" => Binding::Prefer,
+                    "require" => Binding::Require,
+                    _ => return must("disable, prefer or require"),
+                });
+            }
+            "connect_timeout" => self.connect_timeout = Some(seconds()?).filter(|time| !time.is_zero()),
+            "application_name" => self.application_name = text(),
+            "fallback_application_name" => {
+                self.application_name = self.application_name.take().or_else(text);
+            }
+            "options" => self.options = text(),
+            "target_session_attrs" => {
+                self.target = Some(match value {
+                    "any" => Target::Any,
+                    "read-write" | "primary" => Target::Writable,
+                    _ => return must("any, read-write or primary: Narthex writes"),
+                });
+            }
+            "load_balance_hosts" => match value {
+                "disable" => self.is_shuffled = false,
+                "random" => self.is_shuffled = true,
+                _ => return must("disable or random"),
+            },
+            "keepalives" => self.keepalive.is_off = !flag()?,
+            "keepalives_idle" => self.keepalive.idle = Some(seconds()?).filter(|time| !time.is_zero()),
+            "keepalives_interval" => {
+                self.keepalive.interval = Some(seconds()?).filter(|time| !time.is_zero());
+            }
+            "keepalives_count" | "keepalives_retries" => {
+                self.keepalive.count = Some(number(1000)?).filter(|count| *count > 0);
+            }
+            "tcp_user_timeout" => {
+                let time = Duration::from_millis(number(86_400_000)?.into());
+                self.keepalive.user_timeout = Some(time).filter(|time| !time.is_zero());
+            }
+            "schema" | "search_path" => {
+                self.schema = text();
+                if let Some(problem) = schema_problem(value) {
+                    return must(problem);
+                }
+            }
+            "connection_limit" => {
+                let limit = number(1000)?;
+                if limit == 0 {
+                    return must("a whole number from 1 to 1000");
+                }
+                self.connection_limit = Some(limit);
+            }
+            // Nothing waits without bound here: a request that writes is given up after this time.
+            "pool_timeout" => {
+                self.pool_timeout = Some(match seconds()? {
+                    Duration::ZERO => Duration::from_secs(30),
+                    time => time,
+                });
+            }
+            "max_idle_connection_lifetime" => self.idle_lifetime = Some(seconds()?),
+            "pgbouncer" => self.pooler = Some(flag()?),
+            "prepared_statements" => {
+                if !flag()? {
+                    self.pooler = Some(true);
+                }
+            }
+            // Whoever keeps no statements has a reason to.
+            "statement_cache_size" | "prepared_statement_cache_size" => {
+                if number(1_000_000)? == 0 {
+                    self.pooler = Some(true);
+                }
+            }
+            "client_encoding" => {
+                if !["utf8", "utf-8", "unicode", "auto"].contains(&&*value.to_ascii_lowercase()) {
+                    return must("UTF8");
+                }
+            }
+            "gssencmode" => {
+                if !["disable", "prefer"].contains(&value) {
+                    return must("disable or prefer: Narthex does not speak GSSAPI");
+                }
+            }
+            name if HARMLESS.contains(&name) => {}
+            name if CLIENT_CERTIFICATES.contains(&name) => {
+                return Err(format!(
+                    "{name}: Narthex has no client certificates; a file with the authorities to trust is sslrootcert"
+                ));
+            }
+            _ => {
+                return Err(format!(
+                    "{name}: there is no such parameter; there are {}, and without effect {}",
+                    HONOURED.join(", "),
+                    HARMLESS.join(", "),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that takes more than one parameter.
+    fn settle(&mut self, said: Said, problems: &mut Vec<String>) {
+        self.mode = match said.sslmode {
+            // node-postgres, whose URLs Better Auth is given, verifies as well; libpq does not.
+            Some(SslMode::Require) if said.is_libpq && self.roots.is_none() => Some(Mode::NoVerify),
+            Some(SslMode::Require) if said.is_libpq => Some(Mode::VerifyCa),
+            Some(SslMode::Require) if said.accepts_invalid => Some(Mode::NoVerify),
+            Some(SslMode::Require) => Some(Mode::VerifyFull),
+            Some(SslMode::Plain(mode)) => Some(mode),
+            // Whoever names an authority wants it asked.
+            None if self.roots.is_some() => Some(Mode::VerifyFull),
+            None => None,
+        };
+        if said.accepts_invalid
+            && matches!(said.sslmode, Some(SslMode::Plain(Mode::VerifyCa | Mode::VerifyFull)))
+        {
+            problems.push(
+                "sslaccept=accept_invalid_certs: contradicts sslmode, which says to verify; leave one of them out"
+                    .to_owned(),
+            );
+        }
+        if self.tls.is_direct && matches!(self.mode, None | Some(Mode::Disable | Mode::Allow | Mode::Prefer))
+        {
+            problems.push("sslnegotiation=direct: needs sslmode=require or stricter".to_owned());
+        }
+        let Said { mut hosts, addresses, ports, .. } = said;
+        if hosts.is_empty() {
+            hosts = addresses.iter().map(|address| (address.clone(), None)).collect();
+        }
+        if hosts.is_empty() || hosts.iter().any(|(host, _)| host.is_empty()) {
+            problems.push(
+                "no host: write postgres://user@localhost/database, or postgres:///database?host=/var/run/postgresql \
+                 for a Unix socket"
+                    .to_owned(),
+            );
+            return;
+        }
+        if !addresses.is_empty() && addresses.len() != hosts.len() {
+            problems.push("hostaddr: must have one address for each host".to_owned());
+        }
+        if ports.len() > 1 && ports.len() != hosts.len() {
+            problems.push("port: must have one number for each host, or one for all".to_owned());
+        }
+        for (position, (host, own_port)) in hosts.into_iter().enumerate() {
+            let port = own_port.or_else(|| ports.get(position).or_else(|| ports.first()).copied());
+            let address = match addresses
+                .get(position)
+                .filter(|address| !address.is_empty())
+                .map(|text| text.parse())
+            {
+                None => None,
+                Some(Ok(address)) => Some(address),
+                Some(Err(_)) => {
+                    problems.push("hostaddr: must be IP addresses".to_owned());
+                    None
+                }
+            };
+            let host = if host.starts_with('/') || host.starts_with('@') {
+                Host::Socket(PathBuf::from(host))
+            } else {
+                Host::Name(host)
+            };
+            self.places.push(Place { host, address, port: port.unwrap_or(PORT) });
+        }
+    }
+}
+
+impl Place {
+    /// As messages name it.
+    pub(super) fn name(&self) -> String {
+        match &self.host {
+            Host::Name(name) => format!("{name}:{}", self.port),
+            Host::Socket(folder) => format!("{}/.s.PGSQL.{}", folder.display(), self.port),
+        }
+    }
+
+    /// Whether what is sent there stays on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        match (&self.host, self.address) {
+            (Host::Socket(_), _) => true,
+            (_, Some(address)) => address.is_loopback(),
+            (Host::Name(name), None) => {
+                name == "localhost"
+                    || name.ends_with(".localhost")
+                    || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+            }
+        }
+    }
+
+    pub(super) fn socket(&self) -> Option<&Path> {
+        match &self.host {
+            Host::Socket(folder) => Some(folder),
+            Host::Name(_) => None,
+        }
+    }
+}
+
+/// What a schema's name must be, if it is not.
+pub(crate) fn schema_problem(name: &str) -> Option<&'static str> {
+    let is_one = !name.is_empty() && name.len() <= 63 && !name.contains(['"', '\0', ',']);
+    (!is_one).then_some("the name of one schema, of 1 to 63 bytes and without quotes")
+}
+
+fn sslmode(name: &str, value: &str, shown: &str) -> Result<SslMode, String> {
+    Ok(match value {
+        "disable" => SslMode::Plain(Mode::Disable),
+        "allow" => SslMode::Plain(Mode::Allow),
+        "prefer" => SslMode::Plain(Mode::Prefer),
+        "require" => SslMode::Require,
+        "no-verify" => SslMode::Plain(Mode::NoVerify),
+        "verify-ca" => SslMode::Plain(Mode::VerifyCa),
+        "verify-full" => SslMode::Plain(Mode::VerifyFull),
+        _ => {
+            return Err(format!(
+                "{name}={shown}: must be disable, allow, prefer, require, no-verify, verify-ca or verify-full"
+            ));
+        }
+    })
+}
+
+/// Hosts with their ports; `None` when one of these is no port.
+fn ports_of(hosts: &str) -> Option<Vec<(&str, Option<u16>)>> {
+    if hosts.is_empty() {
+        return Some(Vec::new());
+    }
+    hosts.split(',').map(one_port).collect()
+}
+
+fn one_port(host: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']')?;
+            (address, if port.is_empty() { None } else { Some(port.strip_prefix(':')?) })
+        }
+        None => host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port))),
+    };
+    match port {
+        None | Some("") => Some((host, None)),
+        Some(port) => a_port(port).map(|port| (host, Some(port))),
+    }
+}
+
+fn a_port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|port| *port > 0)
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+}
+
+/// A part with its codes read; nothing where it is empty.
+fn decoded(text: &str, what: &str, problems: &mut Vec<String>) -> Option<String> {
+    let bytes = text.as_bytes();
+    let is_code = |position: usize| {
+        bytes.get(position + 1..position + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    let is_right = bytes.iter().enumerate().all(|(position, byte)| *byte != b'%' || is_code(position));
+    match percent_decode_str(text).decode_utf8() {
+        Ok(text) if is_right => (!text.is_empty()).then(|| text.into_owned()),
+        _ => {
+            problems
+                .push(format!("{what} has a % that begins no code such as %40; a % itself is written %25"));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWORD: &str = "gEh3im";
+
+    fn parse(url: &str) -> PostgresUrl {
+        PostgresUrl::parse(url).unwrap_or_else(|problems| panic!("{url}: {problems:?}"))
+    }
+
+    fn problems(url: &str) -> String {
+        let problems = PostgresUrl::parse(url).expect_err(url);
+        assert!(!problems.is_empty());
+        problems.join("\n")
+    }
+
+    fn places(url: &str) -> Vec<String> {
+        parse(url).places.iter().map(Place::name).collect()
+    }
+
+    #[test]
+    fn urls_of_every_kind_name_the_same_database() {
+        for url in [
+            "postgres://ada:gEh3im@db.example.com/app",
+            "postgresql://ada:gEh3im@db.example.com:5432/app",
+            "postgresql+psycopg2://ada:gEh3im@db.example.com/app",
+            "postgresql+psycopg://ada:gEh3im@db.example.com:/app",
+            "postgresql+asyncpg://ada:gEh3im@db.example.com/app?ssl=require",
+            "postgresql://db.example.com/app?user=ada&password=gEh3im",
+            "postgresql:///app?host=db.example.com&port=5432&user=ada&password=gEh3im",
+            "postgresql:///?host=db.example.com&dbname=app&user=ada&password=gEh3im",
+            "postgres://%61da:gEh3%69m@db.ex%61mple.com/%61pp",
+            "postgres://ada:gEh3im@elsewhere:1/app?host=db.example.com:5432",
+            "postgresql://ada:gEh3im@db.example.com:5432/app?schema=public&connection_limit=1&pool_timeout=20&pgbouncer=true",
+        ] {
+            let parsed = parse(url);
+            assert_eq!(parsed.user.as_deref(), Some("ada"), "{url}");
+            assert_eq!(parsed.password.as_ref().map(Secret::expose), Some(PASSWORD), "{url}");
+            assert_eq!(parsed.database.as_deref(), Some("app"), "{url}");
+            assert_eq!(places(url), ["db.example.com:5432"], "{url}");
+        }
+    }
+
+    #[test]
+    fn what_providers_hand_out_is_read() {
+        let neon = parse(
+            "postgresql://ada:gEh3im@ep-cool-pooler.eu-central-1.aws.neon.tech/neondb?sslmode=require&channel_binding=require",
+        );
+        assert_eq!((neon.mode, neon.binding), (Some(Mode::VerifyFull), Some(Binding::Require)));
+        let old_neon =
+            parse("postgres://ada:gEh3im@db.neon.tech/x?options=endpoint%3Dep-cool&sslmode=require");
+        assert_eq!(old_neon.options.as_deref(), Some("endpoint=ep-cool"));
+        let supabase = parse(
+            "postgres://postgres.abc:gEh3im@aws-0.pooler.supabase.com:6543/postgres?sslmode=require&supa=base-pooler.x&pgbouncer=true",
+        );
+        assert_eq!(supabase.pooler, Some(true));
+        assert_eq!(supabase.user.as_deref(), Some("postgres.abc"));
+        let azure = parse("postgres://me%40host:gEh3im@host.postgres.database.azure.com/db?sslmode=require");
+        assert_eq!(azure.user.as_deref(), Some("me@host"));
+        let prisma = parse(
+            "postgresql://u:p@h/db?schema=auth&connection_limit=5&pool_timeout=0&connect_timeout=15&statement_cache_size=100&sslaccept=strict&socket_timeout=10",
+        );
+        assert_eq!(prisma.schema.as_deref(), Some("auth"));
+        assert_eq!(prisma.connection_limit, Some(5));
+        assert_eq!(prisma.pool_timeout, Some(Duration::from_secs(30)));
+        assert_eq!(prisma.connect_timeout, Some(Duration::from_secs(15)));
+        assert_eq!(prisma.pooler, None);
+        let libpq = parse(
+            "postgres://h/db?application_name=a%20b&options=-c%20search_path%3Dauth&keepalives_idle=30&tcp_user_timeout=9000&target_session_attrs=read-write&gssencmode=prefer&client_encoding=UTF8",
+        );
+        assert_eq!(libpq.application_name.as_deref(), Some("a b"));
+        assert_eq!(libpq.options.as_deref(), Some("-c search_path=auth"));
+        assert_eq!(libpq.target, Some(Target::Writable));
+        assert_eq!(libpq.keepalive.idle, Some(Duration::from_secs(30)));
+        assert_eq!(libpq.keepalive.user_timeout, Some(Duration::from_secs(9)));
+        for url in [
+            "postgresql+asyncpg://h/db?prepared_statement_cache_size=0",
+            "postgres://h/db?statement_cache_size=0",
+            "postgres://h/db?prepared_statements=false",
+        ] {
+            assert_eq!(parse(url).pooler, Some(true), "{url}");
+        }
+    }
+
+    #[test]
+    fn how_to_encrypt_is_said_in_many_ways() {
+        for (query, mode) in [
+            ("", None),
+            ("sslmode=disable", Some(Mode::Disable)),
+            ("sslmode=allow", Some(Mode::Allow)),
+            ("sslmode=prefer", Some(Mode::Prefer)),
+            ("sslmode=no-verify", Some(Mode::NoVerify)),
+            ("sslmode=verify-ca", Some(Mode::VerifyCa)),
+            ("sslmode=verify-full", Some(Mode::VerifyFull)),
+            ("sslmode=require", Some(Mode::VerifyFull)),
+            ("sslmode=require&uselibpqcompat=true", Some(Mode::NoVerify)),
+            ("uselibpqcompat=true&sslmode=require&sslrootcert=/a.pem", Some(Mode::VerifyCa)),
+            ("sslmode=require&sslaccept=accept_invalid_certs", Some(Mode::NoVerify)),
+            ("sslmode=prefer&sslaccept=accept_invalid_certs", Some(Mode::Prefer)),
+            ("sslmode=require&sslaccept=strict", Some(Mode::VerifyFull)),
+            ("ssl=true", Some(Mode::VerifyFull)),
+            ("ssl=false", Some(Mode::Disable)),
+            ("ssl=verify-ca", Some(Mode::VerifyCa)),
+            ("sslrootcert=/a.pem", Some(Mode::VerifyFull)),
+            ("sslrootcert=system", None),
+            ("sslnegotiation=direct&sslmode=require", Some(Mode::VerifyFull)),
+        ] {
+            assert_eq!(parse(&format!("postgres://h/db?{query}")).mode, mode, "{query}");
+        }
+    }
+
+    #[test]
+    fn several_hosts_sockets_and_addresses_are_places() {
+        for (url, expected) in [
+            ("postgres://a,b:1,c/db", &["a:5432", "b:1", "c:5432"][..]),
+            ("postgres://u:p@a:1,b:2/db?target_session_attrs=any", &["a:1", "b:2"]),
+            ("postgres:///db?host=a,b&port=1,2", &["a:1", "b:2"]),
+            ("postgres:///db?host=a,b&port=7", &["a:7", "b:7"]),
+            ("postgresql+asyncpg:///db?host=a:1&host=b:2", &["a:1", "b:2"]),
+            ("postgres://[::1]:6000,[2001:db8::1]/db", &["::1:6000", "2001:db8::1:5432"]),
+            ("postgres://%2Fvar%2Frun%2Fpostgresql/db", &["/var/run/postgresql/.s.PGSQL.5432"]),
+            ("postgres://a:1,b:2/db?port=3", &["a:3", "b:3"]),
+            ("postgres://u@:5433/db?host=/run/pg", &["/run/pg/.s.PGSQL.5433"]),
+            ("postgres:///db?hostaddr=10.0.0.1", &["10.0.0.1:5432"]),
+        ] {
+            assert_eq!(places(url), expected, "{url}");
+        }
+        let named = parse("postgres://db.example.com/db?hostaddr=127.0.0.1");
+        assert_eq!(named.places[0].address, "127.0.0.1".parse().ok());
+        let is_local = |url| parse(url).places[0].is_local();
+        assert!(is_local("postgres://localhost/db"));
+        assert!(is_local("postgres://127.8.0.1/db"));
+        assert!(is_local("postgres://[::1]/db"));
+        assert!(is_local("postgres:///db?host=/run/pg"));
+        assert!(is_local("postgres://db.example.com/db?hostaddr=127.0.0.1"));
+        assert!(!is_local("postgres://localhost/db?hostaddr=10.0.0.1"));
+        assert!(!is_local("postgres://10.0.0.1/db"));
+    }
+
+    #[test]
+    fn a_mistake_names_its_part_and_what_would_be_right() {
+        for (url, says) in [
+            ("postgres://h:port/db", "a port must be a number from 1 to 65535"),
+            ("postgres://h:0/db", "a port must be"),
+            ("postgres:///db", "no host: write postgres://user@localhost/database"),
+            ("postgres://a,,b/db", "no host"),
+            (
+                "postgres://h/db?sslmode=strict",
+                "sslmode=strict: must be disable, allow, prefer, require, no-verify",
+            ),
+            ("postgres://h/db?ssl=maybe", "ssl=maybe: must be"),
+            (
+                "postgres://h/db?channel_binding=always",
+                "channel_binding=always: must be disable, prefer or require",
+            ),
+            (
+                "postgres://h/db?connect_timeout=soon",
+                "connect_timeout=soon: must be a whole number from 0 to 86400",
+            ),
+            ("postgres://h/db?target_session_attrs=read-only", "read-write or primary: Narthex writes"),
+            ("postgres://h/db?sslcert=/a.pem", "sslcert: Narthex has no client certificates"),
+            (
+                "postgres://h/db?service=main",
+                "service: there is no such parameter; there are application_name, ",
+            ),
+            ("postgres://h/db?sslMode=require", "sslMode: there is no such parameter"),
+            ("postgres://h/db?schema=a%22b", "schema=…: must be the name of one schema"),
+            (
+                "postgres://h/db?connection_limit=0",
+                "connection_limit=0: must be a whole number from 1 to 1000",
+            ),
+            ("postgres://h/db?pgbouncer=maybe", "pgbouncer=maybe: must be true or false"),
+            ("postgres://h/db?client_encoding=LATIN1", "client_encoding=LATIN1: must be UTF8"),
+            ("postgres://h/db?gssencmode=require", "Narthex does not speak GSSAPI"),
+            ("postgres://a,b/db?hostaddr=10.0.0.1", "hostaddr: must have one address for each host"),
+            ("postgres://a/db?hostaddr=somewhere", "hostaddr: must be IP addresses"),
+            ("postgres:///db?host=a,b,c&port=1,2", "port: must have one number for each host"),
+            ("postgres://h/db?sslnegotiation=direct", "sslnegotiation=direct: needs sslmode=require"),
+            (
+                "postgres://h/db?sslmode=verify-full&sslaccept=accept_invalid_certs",
+                "sslaccept=accept_invalid_certs: contradicts sslmode",
+            ),
+            ("postgres://u:100%@h/db", "the password has a % that begins no code"),
+        ] {
+            let problems = problems(url);
+            assert!(problems.contains(says), "{url}: {problems}");
+        }
+        let both = problems("postgres://h/db?sslmode=strict&nonsense=1");
+        assert!(both.contains("sslmode") && both.contains("nonsense"), "{both}");
+    }
+
+    #[test]
+    fn every_parameter_that_is_offered_is_taken() {
+        for name in HONOURED.iter().chain(&HARMLESS) {
+            // Some value is wrong for most of them, but that is another problem.
+            if let Err(problems) = PostgresUrl::parse(&format!("postgres://h/db?{name}=1")) {
+                assert!(!problems.join("\n").contains("no such parameter"), "{name}: {problems:?}");
+            }
+        }
+        let mut sorted = HONOURED;
+        sorted.sort_unstable();
+        assert_eq!(sorted, HONOURED);
+    }
+
+    #[test]
+    fn no_mistake_shows_a_password() {
+        for url in [
+            "postgres://ada:gEh3im@h:port/db?sslmode=strict",
+            "postgres://ada:gEh3im%@h/db",
+            "postgres://ada:gEh3im#x@h/db",
+            "postgres://ada:gEh3im/x@h/db",
+            "postgres://ada:x/gEh3im@h/db",
+            "postgres://ada:x?gEh3im@h/db",
+            "postgres://ada:gEh3im?x@h/db",
+            "postgres://ada:x?sslmode=gEh3im@h/db",
+            "postgres://ada:x@y?sslmode=gEh3im@h/db",
+            "postgres://ada:x@y?gEh3im@h/db",
+            "postgres://ada:x@y/gEh3im@h/db",
+            "postgres://ada@h/db?password=gEh3im&sslmode=strict",
+            "mysql://ada:gEh3im@h/db",
+        ] {
+            let problems = problems(url);
+            assert!(!problems.contains("gEh3im"), "{url}: {problems}");
+            assert!(!without_password(url).contains("gEh3im"), "{url}: {}", without_password(url));
+        }
+        let parsed = parse("postgres://ada:gEh3im@h/db");
+        assert!(!format!("{parsed:?}").contains("gEh3im"));
+    }
+
+    #[test]
+    fn what_is_shown_of_a_url_is_the_rest() {
+        for (url, shown) in [
+            ("sqlite://narthex.db", "sqlite://narthex.db"),
+            ("postgres://h:1/db?sslmode=require", "postgres://h:1/db?sslmode=require"),
+            ("postgres://ada@h/db", "postgres://ada@h/db"),
+            ("postgres://ada:gEh3im@a:1,b:2/db", "postgres://ada:***@a:1,b:2/db"),
+            ("postgres://h/db?user=ada&password=gEh3im", "postgres://h/db?user=ada&password=***"),
+            ("redis://:gEh3im@localhost:6379/0", "redis://:***@localhost:6379/0"),
+            ("host=h password=gEh3im", "***"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
+}
