@@ -12,7 +12,14 @@ use crate::{
 pub(crate) fn run() -> Outcome {
     let mut steps = Steps::default();
     steps.run("tools", || {
-        tools::provide(&[postgres::NEED, redis::NEED, tools::STRACE, tools::FAKETIME, instructions::VALGRIND])
+        tools::provide(&[
+            postgres::NEED,
+            tools::PGBOUNCER,
+            redis::NEED,
+            tools::STRACE,
+            tools::FAKETIME,
+            instructions::VALGRIND,
+        ])
     });
     check::add(&mut steps);
     let postgres = steps.run("PostgreSQL", || Postgres::start(Purpose::Tests));

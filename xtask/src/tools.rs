@@ -29,6 +29,13 @@ pub(crate) const STRACE: Need =
 pub(crate) const FAKETIME: Need =
     Need { name: "faketime", package: "faketime", present: || on_path("faketime").is_some() };
 
+/// A transaction pooler: tests put it between the server and PostgreSQL. Debian has it where only root looks.
+pub(crate) const PGBOUNCER: Need = Need {
+    name: "PgBouncer",
+    package: "pgbouncer",
+    present: || on_path("pgbouncer").is_some() || Path::new("/usr/sbin/pgbouncer").is_file(),
+};
+
 /// Installs what is missing of `needs`, or says what to install.
 pub(crate) fn provide(needs: &[Need]) -> Outcome {
     let missing = || needs.iter().filter(|need| !(need.present)()).collect::<Vec<_>>();

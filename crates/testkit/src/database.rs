@@ -29,8 +29,16 @@ pub struct Database {
 
 #[derive(Debug)]
 enum Place {
-    Sqlite { path: PathBuf, _folder: TempDir },
-    Postgres { server: String, schema: String, client: tokio::sync::Mutex<Option<Client>> },
+    Sqlite {
+        path: PathBuf,
+        _folder: TempDir,
+    },
+    Postgres {
+        server: String,
+        direct: String,
+        schema: String,
+        client: Box<tokio::sync::Mutex<Option<Client>>>,
+    },
 }
 
 impl Database {
@@ -52,15 +60,21 @@ impl Database {
         Self { place: Place::Sqlite { path, _folder: folder }, url }
     }
 
-    async fn postgres(server: String) -> Self {
+    async fn postgres(asked: String) -> Self {
+        // Narthex knows more parameters than the driver, which the tests use as it is.
+        let (server, ours) = asked.split_once("?pgbouncer=").unwrap_or((&asked, ""));
+        let ours = if ours.is_empty() { String::new() } else { format!("&pgbouncer={ours}") };
+        let server = server.to_owned();
         let schema = format!("t_{:016x}", RandomState::new().build_hasher().finish());
         let creating = format!("create schema \"{schema}\"");
         connected(&server).await.batch_execute(&creating).await.expect("the schema is new");
         let separator = if server.contains('?') { '&' } else { '?' };
-        let url = format!(
+        let direct = format!(
             "{server}{separator}options=-c%20search_path%3D{schema}%20-c%20synchronous_commit%3Doff&application_name={schema}"
         );
-        Self { place: Place::Postgres { server, schema, client: tokio::sync::Mutex::default() }, url }
+        let url = format!("{direct}{ours}");
+        let client = Box::default();
+        Self { place: Place::Postgres { server, direct, schema, client }, url }
     }
 
     /// What `Store::open` takes.
@@ -93,20 +107,12 @@ impl Database {
                     .execute_batch(statements)
                     .unwrap_or_else(|error| panic!("{error} in {statements}"));
             }
-            Place::Postgres { client, .. } => {
+            Place::Postgres { client, direct, .. } => {
                 let mut client = client.lock().await;
-                let outcome = self.connected(&mut client).await.batch_execute(statements).await;
+                let outcome = reconnected(&mut client, direct).await.batch_execute(statements).await;
                 outcome.unwrap_or_else(|error| panic!("{error:?} in {statements}"));
             }
         }
-    }
-
-    /// The connection of the other program, made when it is first needed.
-    async fn connected<'a>(&self, slot: &'a mut Option<Client>) -> &'a Client {
-        if slot.as_ref().is_none_or(Client::is_closed) {
-            *slot = Some(connected(&self.url).await);
-        }
-        slot.as_ref().expect("it was just made")
     }
 
     /// Runs statements in a transaction of another program, which keeps its locks until [`Held::release`].
@@ -120,8 +126,8 @@ impl Database {
                     .unwrap_or_else(|error| panic!("{error} in {statements}"));
                 Held(Holder::Sqlite(connection))
             }
-            Place::Postgres { .. } => {
-                let client = connected(&self.url).await;
+            Place::Postgres { direct, .. } => {
+                let client = connected(direct).await;
                 client.batch_execute("begin").await.expect("a transaction");
                 client
                     .batch_execute(statements)
@@ -136,9 +142,9 @@ impl Database {
     pub async fn rows(&self, name: &str, table: Option<&ResolvedTable>) -> Vec<Value> {
         let mut rows = match &self.place {
             Place::Sqlite { path, .. } => sqlite_rows(path, name),
-            Place::Postgres { client, .. } => {
+            Place::Postgres { client, direct, .. } => {
                 let mut client = client.lock().await;
-                postgres_rows(self.connected(&mut client).await, name).await
+                postgres_rows(reconnected(&mut client, direct).await, name).await
             }
         };
         for row in &mut rows {
@@ -193,6 +199,14 @@ impl Drop for Database {
         });
         let _ = cleaning.join();
     }
+}
+
+/// The connection of the other program, made when it is first needed.
+async fn reconnected<'a>(slot: &'a mut Option<Client>, url: &str) -> &'a Client {
+    if slot.as_ref().is_none_or(Client::is_closed) {
+        *slot = Some(connected(url).await);
+    }
+    slot.as_ref().expect("it was just made")
 }
 
 /// In memory where there is such a place: a test's durability is nobody's concern.

@@ -29,6 +29,8 @@ mod log;
 #[cfg(test)]
 mod lost_connection;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod processes;
 #[cfg(test)]
 mod secrets;
