@@ -90,6 +90,24 @@ impl Database {
         }
     }
 
+    /// The schema, if it is one.
+    pub fn schema(&self) -> Option<&str> {
+        match &self.place {
+            Place::Sqlite { .. } => None,
+            Place::Postgres { schema, .. } => Some(schema),
+        }
+    }
+
+    /// How many connections there are besides our own.
+    pub async fn connections(&self) -> u32 {
+        let Place::Postgres { client, direct, schema, .. } = &self.place else { return 0 };
+        let mut client = client.lock().await;
+        let query =
+            "select count(*) from pg_stat_activity where application_name = $1 and pid <> pg_backend_pid()";
+        let row = reconnected(&mut client, direct).await.query_one(query, &[schema]).await.expect("a number");
+        row.get::<_, i64>(0).try_into().expect("a small number")
+    }
+
     /// The file, if it is one.
     pub fn path(&self) -> Option<&Path> {
         match &self.place {

@@ -40,6 +40,8 @@ const SHARED: usize = 2;
 const CONNECTIONS: u32 = 20;
 /// How long to wait for a connection to become free, for a statement, and for the end of a transaction.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Whoever knows why it took too long speaks first.
+const A_MOMENT: Duration = Duration::from_secs(1);
 /// How long a connection that nobody uses is kept. Shorter than routers on the way keep it, and short enough for
 /// databases that go to sleep when nobody is connected.
 const IDLE: Duration = Duration::from_mins(1);
@@ -189,7 +191,7 @@ impl Database {
         let pool = Pool::builder(Opener(Arc::clone(&connector)))
             .max_size(most - shared)
             .wait_timeout(Some(url.pool_timeout.unwrap_or(PATIENCE)))
-            .create_timeout(Some(connector.patience()))
+            .create_timeout(Some(connector.patience() + A_MOMENT))
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .map_err(|error| StoreError::Other(error.into()))?;
@@ -245,6 +247,7 @@ impl Database {
         if backends.len() == 1 && !self.inner.is_pooler_named {
             backends.push(backend(self.scan(&backend_statement()).await?.first()));
         }
+        backends.retain(|number| *number != 0);
         let all = backends.len();
         backends.sort_unstable();
         backends.dedup();
@@ -385,8 +388,9 @@ impl Database {
     async fn once(&self, statement: &Statement) -> Result<(Vec<Row>, u64), Failure> {
         let own = self.borrow().await.map_err(Failure::surely)?;
         let connection = own.connection.as_deref().ok_or(StoreError::Busy).map_err(Failure::surely)?;
+        let has_name = self.has_names();
         let work = async {
-            let outcome = connection.all(statement, self.has_names()).await;
+            let outcome = connection.all(statement, has_name).await;
             let never_sent = match &outcome {
                 Err((error, _)) => connection.never_sent(error).await,
                 Ok(_) => false,
@@ -397,8 +401,10 @@ impl Database {
             timeout(PATIENCE, work).await.map_err(|_| Failure::surely(StoreError::Deadline))?;
         let outcome = outcome.map_err(|(error, has_begun)| {
             self.heed(&error, connection);
-            let failure = Failure::new(error, has_begun);
-            Failure { never_ran: failure.never_ran || never_sent, ..failure }
+            let mut failure = Failure::new(error, has_begun);
+            failure.never_ran |= never_sent;
+            failure.is_no_value &= !has_name;
+            failure
         });
         own.give_back();
         outcome
@@ -457,7 +463,7 @@ impl Database {
             return Ok(connection);
         }
         // Those who wait for the one that connects wait no longer than it would.
-        let patience = self.inner.connector.patience();
+        let patience = self.inner.connector.patience() + A_MOMENT;
         let connection = timeout(patience, Box::pin(self.fill(slot))).await;
         connection.map_err(|_| StoreError::Unavailable("no connection could be made in time".into()))?
     }

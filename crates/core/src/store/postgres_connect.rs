@@ -91,7 +91,7 @@ impl Connector {
                 }
                 Ok(Err(problem)) => problems.push(format!("{}: {problem}", host.name)),
                 Err(_) => problems.push(format!(
-                    "{}: no answer within {} seconds; connect_timeout in the URL sets how long to wait",
+                    "{}: no answer within {} s; connect_timeout in the URL sets how long to wait",
                     host.name,
                     self.patience.as_secs(),
                 )),

@@ -121,6 +121,7 @@ struct Said {
     sslmode: Option<SslMode>,
     is_libpq: bool,
     accepts_invalid: bool,
+    has_roots: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -352,7 +353,11 @@ impl PostgresUrl {
                 "accept_invalid_certs" => said.accepts_invalid = true,
                 _ => return must("strict or accept_invalid_certs"),
             },
-            "sslrootcert" => self.roots = text().filter(|value| value != "system").map(PathBuf::from),
+            "sslrootcert" => {
+                // The system's are those built in.
+                self.roots = text().filter(|value| value != "system").map(PathBuf::from);
+                said.has_roots = !value.is_empty();
+            }
             "sslnegotiation" => match value {
                 "postgres" => self.tls.is_direct = false,
                 "direct" => self.tls.is_direct = true,
@@ -467,13 +472,13 @@ impl PostgresUrl {
     fn settle(&mut self, said: Said, problems: &mut Vec<String>) {
         self.mode = match said.sslmode {
             // node-postgres, whose URLs Better Auth is given, verifies as well; libpq does not.
-            Some(SslMode::Require) if said.is_libpq && self.roots.is_none() => Some(Mode::NoVerify),
+            Some(SslMode::Require) if said.is_libpq && !said.has_roots => Some(Mode::NoVerify),
             Some(SslMode::Require) if said.is_libpq => Some(Mode::VerifyCa),
             Some(SslMode::Require) if said.accepts_invalid => Some(Mode::NoVerify),
             Some(SslMode::Require) => Some(Mode::VerifyFull),
             Some(SslMode::Plain(mode)) => Some(mode),
             // Whoever names an authority wants it asked.
-            None if self.roots.is_some() => Some(Mode::VerifyFull),
+            None if said.has_roots => Some(Mode::VerifyFull),
             None => None,
         };
         if said.accepts_invalid
@@ -735,7 +740,7 @@ mod tests {
             ("ssl=false", Some(Mode::Disable)),
             ("ssl=verify-ca", Some(Mode::VerifyCa)),
             ("sslrootcert=/a.pem", Some(Mode::VerifyFull)),
-            ("sslrootcert=system", None),
+            ("sslrootcert=system", Some(Mode::VerifyFull)),
             ("sslnegotiation=direct&sslmode=require", Some(Mode::VerifyFull)),
         ] {
             assert_eq!(parse(&format!("postgres://h/db?{query}")).mode, mode, "{query}");

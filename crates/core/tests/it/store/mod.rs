@@ -4,6 +4,7 @@ mod concurrency;
 mod ids;
 mod migrations;
 mod names;
+mod postgres;
 mod transactions;
 mod verifications;
 

@@ -109,6 +109,11 @@ impl Cluster {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// The folder of its Unix socket.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     fn config(&self) -> Config {
         let mut config = Config::new();
         config.host("127.0.0.1").port(self.port).user("postgres").password(PASSWORD).dbname("postgres");

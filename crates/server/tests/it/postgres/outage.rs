@@ -134,6 +134,22 @@ fn writes_go_to_the_host_that_takes_them() {
 }
 
 #[test]
+fn a_socket_is_a_host() {
+    let Some(cluster) = Cluster::start(&[]) else { return };
+    let folder = TempDir::new().unwrap();
+    let url = format!(
+        "postgres:///postgres?host={}&port={}&user=postgres",
+        cluster.socket().display(),
+        cluster.port
+    );
+    let server = serve(&folder, &url, "");
+    assert_eq!(server.connect().exchange(&sign_up("ada@example.com")).status, 200);
+    let by_address =
+        "select pid from pg_stat_activity where application_name = 'narthex' and client_addr is not null";
+    assert!(cluster.connections() > 0 && cluster.ask(by_address).is_empty());
+}
+
+#[test]
 fn whoever_waits_for_a_connection_waits_for_a_bounded_time() {
     let Some(cluster) = Cluster::start(&[]) else { return };
     let folder = TempDir::new().unwrap();
@@ -169,6 +185,14 @@ fn a_server_that_cannot_be_reached_at_start_is_named_without_its_password() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains(&format!("database postgres://ada:***@127.0.0.1:{port}/db: the database cannot be reached: 127.0.0.1:{port}: ")), "{said}");
     assert!(said.contains("refused"), "{said}");
+    let silent = Proxy::to(port);
+    silent.swallow();
+    let (said, code) = refusal(&format!("{}?connect_timeout=1", silent.url()));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains(&format!("127.0.0.1:{}: no answer within 1 s; connect_timeout", silent.port)),
+        "{said}"
+    );
     assert!(!said.contains("gEh3im"), "{said}");
     let (said, code) = refusal("postgres://ada:gEh3im@127.0.0.1/db?sslmode=strict&nonsense=1");
     assert_eq!(code, Some(2), "{said}");

@@ -3,7 +3,7 @@
 use super::{
     cluster::{Cluster, account, first_column, free_port, own, run_as},
     proxy::Proxy,
-    serve, wait_until,
+    refusal, serve, wait_until,
 };
 use crate::{
     client::{get, get_session, sign_in, sign_out, sign_up},
@@ -183,6 +183,18 @@ fn without_a_pooler_statements_keep_their_names() {
     assert!(!server.log().contains(LEARNT), "{}", server.log());
     let last = "select query from pg_stat_activity where application_name = 'narthex' and query like '%\"session\"%'";
     assert!(!cluster.ask(last).is_empty(), "the sessions of Narthex can be seen");
+}
+
+#[test]
+fn a_pooler_that_takes_no_options_is_told_from_a_server_that_is_not_there() {
+    let Some(cluster) = Cluster::start(&[]) else { return };
+    let pooler = Pooler::before(&cluster);
+    let (said, code) = refusal(&pooler.url("?options=-c%20search_path%3Dauth"));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("a pooler stands in between and takes no options; leave `options` out of the URL"),
+        "{said}"
+    );
 }
 
 /// A pooler that is put in between while Narthex runs.
