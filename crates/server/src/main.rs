@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
 mod cli;
+mod listener;
 mod log;
 mod secret_file;
 mod settings;

@@ -1,116 +1,176 @@
 //! `narthex serve`: listens once it can serve, and finishes what it has begun before it stops.
 
 use super::{Failure, block_on, database};
-use crate::log::Log;
-use crate::settings::{Flags, Settings};
-use axum::{
-    Router,
-    extract::{Request, State},
-    http::StatusCode,
-    response::Response,
-    routing::get,
-    serve::ListenerExt as _,
+use crate::{
+    listener::{self, Certificates, Connections, Cors, Handler},
+    log::Log,
+    settings::{Flags, ServerOptions, Settings, TlsOptions},
 };
+use http::HeaderValue;
 use narthex::{Auth, store::without_password};
-use std::{io::Write as _, net::SocketAddr, time::Duration};
+use std::{io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, signal};
+use url::Url;
 
 /// How long requests in flight may take to finish once the server was told to stop.
 const GRACE: Duration = Duration::from_secs(20);
 
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
-    let mut settings = Settings::load(flags).map_err(Failure::Usage)?;
+    let inherited = listener::inherited().map_err(|problem| Failure::Usage(vec![problem]))?;
+    let listen =
+        inherited.first().map(std::net::TcpListener::local_addr).transpose().map_err(Failure::failed)?;
+    let mut settings = Settings::load_for(flags, listen).map_err(Failure::Usage)?;
+    let certificates = certificates(&settings.options.tls)?;
     let log = Log::open(&settings.options.log).map_err(Failure::Failed)?;
     let notes = settings.prepare().map_err(Failure::Failed)?;
     block_on(async {
         #[cfg(unix)]
         let log = log.reopened_on_hangup();
-        let outcome = serve(settings, &notes).await;
+        let outcome = serve(settings, certificates, inherited, &notes).await;
         drop(log);
         outcome
     })
 }
 
-async fn serve(settings: Settings, notes: &[String]) -> Result<(), Failure> {
+/// What ends TLS here, if anything does.
+pub(super) fn certificates(tls: &TlsOptions) -> Result<Option<Arc<Certificates>>, Failure> {
+    let opened = tls.files().map(|(cert, key)| Certificates::open(cert, key).map(Arc::new)).transpose();
+    opened.map_err(|problem| Failure::Usage(vec![problem]))
+}
+
+async fn serve(
+    settings: Settings,
+    certificates: Option<Arc<Certificates>>,
+    inherited: Vec<std::net::TcpListener>,
+    notes: &[String],
+) -> Result<(), Failure> {
+    let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose().map_err(Failure::failed)?;
     let store = database::open(&settings).await?;
-    let Settings { config, listen, database, .. } = settings;
+    let Settings { config, options, listen, database, .. } = settings;
+    let ServerOptions { cors, http, tls, .. } = options;
     let base_url = config.base_url.clone();
     let auth = database::engine(config).await?.build(store).await;
     let auth = auth.map_err(|error| Failure::Usage(error.problems))?;
 
-    let listener = TcpListener::bind(listen).await;
-    let listener =
-        listener.map_err(|error| Failure::Failed(format!("cannot listen on {listen}: {error}")))?;
+    let mut inherited = inherited.into_iter();
+    let socket = bind(listen, inherited.next()).await?;
     // Port 0 has become a free one.
-    let listen = listener.local_addr().map_err(Failure::failed)?;
-    greet(&base_url, &auth, listen, &database, notes);
+    let listen = socket.local_addr().map_err(Failure::failed)?;
+    let second = match tls.redirect {
+        Some(address) => Some(bind(address, inherited.next()).await?),
+        None => None,
+    };
+    if inherited.next().is_some() {
+        let takes = if second.is_some() { "two sockets" } else { "one socket" };
+        return Err(Failure::Usage(vec![format!(
+            "LISTEN_FDS: must be at most {takes} with this configuration"
+        )]));
+    }
+    let redirect = second.as_ref().map(TcpListener::local_addr).transpose().map_err(Failure::failed)?;
 
-    let routes = Router::new().route("/health", get(health)).route("/ready", get(ready));
-    let service =
-        routes.fallback(answer).with_state(auth).into_make_service_with_connect_info::<SocketAddr>();
-    let listener = listener.tap_io(|connection| {
-        // A reply is one small packet; waiting for more to send would only delay it.
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
-        }
-    });
-    let (stop, stopping) = tokio::sync::oneshot::channel();
-    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
-        told_to_stop().await;
-        tracing::info!("stopping: finishing the requests in flight");
-        // Nobody is left to hear it only if the server has already ended.
-        let _ = stop.send(());
-    });
-    let overtime = async {
-        if stopping.await.is_ok() {
-            tokio::time::sleep(GRACE).await;
-        } else {
-            std::future::pending::<()>().await;
+    let hsts = tls.strict_transport_security(&base_url).and_then(|value| HeaderValue::try_from(value).ok());
+    let handler = |hsts, elsewhere| Handler {
+        auth: auth.clone(),
+        cors: Cors::new(&cors),
+        body_timeout: Duration::from_secs(http.body_timeout),
+        hsts,
+        elsewhere,
+    };
+    let connections = Connections::new(http.clone());
+    let answering = connections.accept(socket, handler(hsts, None), acceptor);
+    let redirecting = async {
+        match second {
+            Some(socket) => connections.accept(socket, handler(None, Some(origin(&base_url))), None).await,
+            None => std::future::pending().await,
         }
     };
+    let renewing = certificates.map(|certificates| certificates.keep_current(hangups()));
+    let renewing = async {
+        match renewing {
+            Some(renewing) => renewing.await,
+            None => std::future::pending().await,
+        }
+    };
+    let told = told_to_stop();
+    greet(&base_url, &auth, listen, redirect, &database, notes);
+    listener::ready();
     tokio::select! {
-        outcome = server => outcome.map_err(Failure::failed),
-        () = overtime => Err(Failure::Failed(format!("some requests did not finish within {} seconds", GRACE.as_secs()))),
+        () = answering => {},
+        () = redirecting => {},
+        () = renewing => {},
+        () = listener::watchdog() => {},
+        () = told => {},
+    }
+    tracing::info!("stopping: finishing the requests in flight");
+    listener::stopping();
+    if connections.finish(GRACE).await {
+        Ok(())
+    } else {
+        Err(Failure::Failed(format!("some requests did not finish within {} seconds", GRACE.as_secs())))
     }
 }
 
-/// Everything that is not for whoever operates the server.
-async fn answer(State(auth): State<Auth>, request: Request) -> Response {
-    auth.answer(request).await
+/// A socket that was opened for us, or one of our own.
+async fn bind(address: SocketAddr, inherited: Option<std::net::TcpListener>) -> Result<TcpListener, Failure> {
+    let socket = match inherited {
+        Some(socket) => TcpListener::from_std(socket),
+        None => TcpListener::bind(address).await,
+    };
+    socket.map_err(|error| Failure::Failed(format!("cannot listen on {address}: {error}")))
 }
 
-/// The process answers.
-async fn health() -> StatusCode {
-    StatusCode::OK
+/// Scheme, host and port of a URL.
+fn origin(url: &str) -> String {
+    Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.origin().ascii_serialization())
 }
 
-/// It can serve.
-async fn ready(State(auth): State<Auth>) -> StatusCode {
-    if auth.is_ready().await { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+/// Each call waits until somebody asks for the files to be read again: `SIGHUP`.
+#[cfg(unix)]
+fn hangups() -> impl AsyncFnMut() {
+    let mut hangups = signal::unix::signal(signal::unix::SignalKind::hangup()).ok();
+    async move || match &mut hangups {
+        Some(hangups) => drop(hangups.recv().await),
+        None => std::future::pending().await,
+    }
 }
 
-async fn told_to_stop() {
+#[cfg(not(unix))]
+fn hangups() -> impl AsyncFnMut() {
+    async || std::future::pending().await
+}
+
+/// Heard from the call on, and not only once somebody waits.
+fn told_to_stop() -> impl Future<Output = ()> {
+    #[cfg(unix)]
+    let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate()).ok();
     let interrupted = async {
         if signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
     };
-    #[cfg(unix)]
-    let terminated = async {
-        match signal::unix::signal(signal::unix::SignalKind::terminate()) {
-            Ok(mut terminated) => {
-                terminated.recv().await;
+    async move {
+        #[cfg(unix)]
+        let terminated = async {
+            match &mut terminate {
+                Some(terminate) => drop(terminate.recv().await),
+                None => std::future::pending().await,
             }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminated = std::future::pending::<()>();
-    tokio::select! { () = interrupted => {}, () = terminated => {} }
+        };
+        #[cfg(not(unix))]
+        let terminated = std::future::pending::<()>();
+        tokio::select! { () = interrupted => {}, () = terminated => {} }
+    }
 }
 
 /// What a person who starts the server wants to know. Nobody has to read it: a closed output stops no server.
-fn greet(base_url: &str, auth: &Auth, listen: SocketAddr, database: &str, notes: &[String]) {
+fn greet(
+    base_url: &str,
+    auth: &Auth,
+    listen: SocketAddr,
+    redirect: Option<SocketAddr>,
+    database: &str,
+    notes: &[String],
+) {
     let base_url = base_url.trim_end_matches('/');
     let mut lines = vec![
         format!("Narthex {} is ready.", env!("CARGO_PKG_VERSION")),
@@ -118,8 +178,9 @@ fn greet(base_url: &str, auth: &Auth, listen: SocketAddr, database: &str, notes:
         format!("  open       {base_url}{}/ok", auth.base_path()),
         format!("  client     createAuthClient({{ baseURL: \"{base_url}\" }})"),
         format!("  listening  {listen}"),
-        format!("  database   {}", without_password(database)),
     ];
+    lines.extend(redirect.map(|redirect| format!("  redirects  {redirect}")));
+    lines.push(format!("  database   {}", without_password(database)));
     lines.extend(notes.iter().map(|note| format!("  {note}")));
     if let Err(error) = writeln!(std::io::stdout(), "{}", lines.join("\n")) {
         tracing::debug!(%error, "nobody reads the greeting");

@@ -81,6 +81,10 @@ pub(crate) fn apply(document: &mut Document, problems: &mut Vec<String>) {
             &Place::Variable("BETTER_AUTH_TRUSTED_ORIGINS".to_owned()),
         );
     }
+    if let Some(list) = variable("CORS_ORIGINS") {
+        let place = Place::Variable("CORS_ORIGINS".to_owned());
+        document.set(&["cors", "origins"], Value::Array(items(&list)), place);
+    }
     apply_named(document);
     let is_unset = |document: &Document, key: &str| {
         document.table.get(key).is_none_or(|value| value.as_str().is_some_and(str::is_empty))
@@ -95,7 +99,7 @@ pub(crate) fn apply(document: &mut Document, problems: &mut Vec<String>) {
 }
 
 /// A list as a variable has it.
-pub(crate) fn items(list: &str) -> Vec<Value> {
+fn items(list: &str) -> Vec<Value> {
     list.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect()
 }
 

@@ -102,6 +102,10 @@ fn tell(table: &Table, steps: &[Step], message: &str, others: &[String], schema:
         let wanted = field.map(|node| describe(schema, node)).unwrap_or_default();
         return format!("{path}: needs `{missing}`: {wanted}");
     }
+    let message = match message {
+        "invalid socket address syntax" => "must be an address and a port, such as \"0.0.0.0:80\"",
+        other => other,
+    };
     let is_serdes = message.starts_with("invalid ") || message.starts_with("unknown variant");
     let wanted = match wanted {
         Some(wanted) if is_serdes => format!("must be {wanted}"),

@@ -2,16 +2,22 @@
 //!
 //! Every mistake is reported at once, each with where it was written and what would be right.
 
+mod cors;
 mod document;
 mod environment;
+mod http;
 mod log;
 mod mistakes;
 mod options;
 mod reference;
+mod tls;
 
 pub(crate) use self::{
+    cors::CorsOptions,
+    http::HttpOptions,
     log::{LogFormat, LogOptions},
     options::ServerOptions,
+    tls::TlsOptions,
 };
 
 use self::document::{Document, Place};
@@ -58,11 +64,19 @@ pub(crate) struct Settings {
 impl Settings {
     /// Reads everything and changes nothing.
     pub(crate) fn load(flags: &Flags) -> Result<Self, Vec<String>> {
+        Self::load_for(flags, None)
+    }
+
+    /// As [`Self::load`], for a socket that was opened for us: its address wins over what is configured.
+    pub(crate) fn load_for(flags: &Flags, inherited: Option<SocketAddr>) -> Result<Self, Vec<String>> {
         let mut document = read_file(flags.config.as_deref())?;
         let mut problems = Vec::new();
         environment::apply(&mut document, &mut problems);
         if let Some(listen) = &flags.listen {
             document.set(&["listen"], listen.as_str().into(), Place::Flag("--listen"));
+        }
+        if let Some(listen) = inherited {
+            document.set(&["listen"], listen.to_string().into(), Place::Variable("LISTEN_FDS".to_owned()));
         }
         if let Some(url) = &flags.database {
             document.set(&["database", "url"], url.as_str().into(), Place::Flag("--database"));
@@ -71,15 +85,16 @@ impl Settings {
         let mut table = document.table.clone();
         let own = own_keys();
         let own_table: Table = own.iter().filter_map(|key| table.remove_entry(key)).collect();
-        let options: ServerOptions = mistakes::read(own_table, &[], &document, &mut problems);
+        let mut options: ServerOptions = mistakes::read(own_table, &[], &document, &mut problems);
         let mut config: Config = mistakes::read(table, &own, &document, &mut problems);
-        options.check(&mut problems);
-
         // Without an address that was told already, and nothing is started.
         let listen = options.address().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
         if !document.has("base-url") {
-            config.base_url = format!("http://localhost:{}", listen.port());
+            let scheme = if options.tls.files().is_some() { "https" } else { "http" };
+            config.base_url = format!("{scheme}://localhost:{}", listen.port());
         }
+        options.cors.fill(&mut config.trusted_origins);
+        options.check(&config.base_url, &mut problems);
         let says_production = environment::is_production(&mut problems);
         let is_development = is_development(&config.base_url, listen, says_production);
         config.environment = if is_development { Environment::Development } else { Environment::Production };

@@ -1,6 +1,6 @@
 //! What the server adds to the library's options.
 
-use super::log::LogOptions;
+use super::{cors::CorsOptions, http::HttpOptions, log::LogOptions, tls::TlsOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -20,6 +20,12 @@ pub(crate) struct ServerOptions {
     pub(crate) data_dir: PathBuf,
     /// What the server writes down.
     pub(crate) log: LogOptions,
+    /// Pages of other origins.
+    pub(crate) cors: CorsOptions,
+    /// What a connection may take.
+    pub(crate) http: HttpOptions,
+    /// HTTPS without a proxy.
+    pub(crate) tls: TlsOptions,
 }
 
 impl Default for ServerOptions {
@@ -28,13 +34,19 @@ impl Default for ServerOptions {
             listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT).to_string(),
             data_dir: ".".into(),
             log: LogOptions::default(),
+            cors: CorsOptions::default(),
+            http: HttpOptions::default(),
+            tls: TlsOptions::default(),
         }
     }
 }
 
 impl ServerOptions {
-    pub(super) fn check(&self, problems: &mut Vec<String>) {
+    pub(super) fn check(&self, base_url: &str, problems: &mut Vec<String>) {
         self.log.check(problems);
+        self.cors.check(problems);
+        self.http.check(problems);
+        self.tls.check(base_url, problems);
         if self.address().is_none() {
             problems.push(format!(
                 "listen = {:?}: must be an address and a port, such as \"127.0.0.1:3001\" or \"0.0.0.0:3001\"",

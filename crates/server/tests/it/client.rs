@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
     time::Duration,
 };
@@ -10,9 +10,15 @@ use std::{
 /// Longer than any honest reply takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What bytes go through: a socket, or TLS on one.
+pub(crate) trait Wire: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Wire for T {}
+
 /// One connection, kept alive between requests.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
+    socket: TcpStream,
     received: Vec<u8>,
 }
 
@@ -32,7 +38,14 @@ impl Client {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, received: Vec::new() })
+        let socket = stream.try_clone()?;
+        Ok(Self { stream: Box::new(stream), socket, received: Vec::new() })
+    }
+
+    /// The same through whatever `wrap` puts around the socket.
+    pub(crate) fn through<W: Wire + 'static>(address: SocketAddr, wrap: impl FnOnce(TcpStream) -> W) -> Self {
+        let Self { socket, received, .. } = Self::connect(address);
+        Self { stream: Box::new(wrap(socket.try_clone().unwrap())), socket, received }
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -60,6 +73,7 @@ impl Client {
             body: Vec::new(),
         };
         let length = reply.header("content-length").and_then(|length| length.parse().ok());
+        let length = length.or((reply.status == 204).then_some(0));
         let length = length.ok_or_else(|| io::Error::other("a reply without its length"))?;
         while self.received.len() < length {
             self.read_more()?;
@@ -80,7 +94,7 @@ impl Client {
 
     /// Leaves in the middle of whatever is going on.
     pub(crate) fn cut(self) {
-        let _ = self.stream.shutdown(Shutdown::Both);
+        let _ = self.socket.shutdown(Shutdown::Both);
     }
 
     fn read_more(&mut self) -> io::Result<()> {
@@ -98,6 +112,13 @@ impl Client {
 impl Reply {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find_map(|(other, value)| (other == name).then_some(value.as_str()))
+    }
+
+    /// Status and headers, without the time.
+    pub(crate) fn head(&self) -> String {
+        let lines = self.headers.iter().filter(|(name, _)| name != "date");
+        let lines = lines.map(|(name, value)| format!("\n{name}: {value}"));
+        format!("{}{}", self.status, lines.collect::<String>())
     }
 
     pub(crate) fn json(&self) -> Value {

@@ -12,6 +12,9 @@ mod client;
 mod commands;
 #[cfg(test)]
 mod config;
+mod connections;
+#[cfg(test)]
+mod cors;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
@@ -36,5 +39,9 @@ mod processes;
 mod secrets;
 #[cfg(test)]
 mod server;
+#[cfg(test)]
+mod systemd;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod trace;

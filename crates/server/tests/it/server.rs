@@ -60,7 +60,19 @@ pub(crate) fn traced_command(folder: &Path, calls: &str) -> Command {
 }
 
 fn in_folder(mut command: Command, folder: &Path) -> Command {
-    let decided = ["NARTHEX_", "BETTER_AUTH_", "AUTH_SECRET", "AUTH_URL", "DATABASE_URL", "PORT", "NODE_ENV"];
+    let decided = [
+        "NARTHEX_",
+        "BETTER_AUTH_",
+        "AUTH_SECRET",
+        "AUTH_URL",
+        "DATABASE_URL",
+        "PORT",
+        "NODE_ENV",
+        "CORS_ORIGINS",
+        "LISTEN_",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_",
+    ];
     for (name, _) in std::env::vars_os() {
         if decided.iter().any(|part| name.to_string_lossy().contains(part)) {
             command.env_remove(name);
@@ -88,7 +100,7 @@ impl Drop for Launched {
 /// A server that is ready. Killed when dropped.
 pub(crate) struct Server {
     child: Child,
-    pid: Pid,
+    pub(super) pid: Pid,
     pub(crate) address: SocketAddr,
     pub(crate) banner: Vec<String>,
     log: PathBuf,

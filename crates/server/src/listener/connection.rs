@@ -1,0 +1,274 @@
+//! One connection, from its first byte to its last, and the limits it lives by.
+//!
+//! A connection has one timer. What it waits for is noted where it happens (see [`Activity`]) and looked at whenever
+//! the connection has been polled, so a request that comes in one piece moves no timer.
+
+use super::{
+    activity::{Activity, Phase},
+    service::{Handler, Visit},
+    stream::{Stream, Transport},
+};
+use crate::settings::HttpOptions;
+use http::Request;
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::Poll,
+    time::Duration,
+};
+use tokio::{
+    net::TcpStream,
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+use tokio_rustls::TlsAcceptor;
+
+/// How long a connection that is being closed may take to take what is left.
+const CLOSING: Duration = Duration::from_secs(2);
+/// Read and write buffers grow no further than this and the largest head.
+const BUFFER: usize = 64 << 10;
+/// Requests that one HTTP/2 connection may have open.
+const STREAMS: u32 = 100;
+/// What one HTTP/2 request may send ahead of being read, and all requests of its connection.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
+
+/// How long anything may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    head: Duration,
+    idle: Duration,
+}
+
+/// Tells all connections that the server stops.
+#[derive(Debug, Default)]
+pub(super) struct Stop {
+    told: AtomicBool,
+    listeners: Notify,
+}
+
+impl Stop {
+    pub(super) fn tell(&self) {
+        self.told.store(true, SeqCst);
+        self.listeners.notify_waiters();
+    }
+
+    fn is_told(&self) -> bool {
+        self.told.load(SeqCst)
+    }
+}
+
+/// What all connections of a listener have in common.
+pub(super) struct Host {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    limits: Limits,
+    handler: Arc<Handler>,
+    /// Present where TLS ends.
+    acceptor: Option<TlsAcceptor>,
+    stop: Arc<Stop>,
+}
+
+impl Host {
+    pub(super) fn new(
+        options: &HttpOptions,
+        handler: Arc<Handler>,
+        acceptor: Option<TlsAcceptor>,
+        stop: Arc<Stop>,
+    ) -> Self {
+        let head = usize::try_from(options.max_header_bytes).unwrap_or(BUFFER);
+        let mut http1 = http1::Builder::new();
+        // Limits are ours to keep: see `look_after`.
+        http1.header_read_timeout(None).max_header_size(head).max_buf_size(head.max(BUFFER));
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .max_header_list_size(options.max_header_bytes)
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW);
+        let limits = Limits {
+            head: Duration::from_secs(options.header_timeout),
+            idle: Duration::from_secs(options.idle_timeout),
+        };
+        Self { http1, http2, limits, handler, acceptor, stop }
+    }
+
+    /// Serves a connection to its end.
+    pub(super) async fn serve(self: Arc<Self>, connection: TcpStream, peer: SocketAddr) {
+        // A reply is one small packet; waiting for more to send would only delay it.
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        let Some(acceptor) = &self.acceptor else {
+            return self.http1(Transport::Plain(connection), peer).await;
+        };
+        let handshake = tokio::time::timeout(self.limits.head, acceptor.accept(connection));
+        let told = async {
+            let told = self.stop.listeners.notified();
+            if !self.stop.is_told() {
+                told.await;
+            }
+        };
+        let connection = tokio::select! {
+            outcome = handshake => match outcome {
+                Ok(Ok(connection)) => connection,
+                Ok(Err(error)) => return tracing::debug!(%peer, %error, "a TLS handshake failed"),
+                Err(_) => return tracing::debug!(%peer, "a TLS handshake took too long"),
+            },
+            // Nothing was asked yet.
+            () = told => return,
+        };
+        let speaks_http2 = connection.get_ref().1.alpn_protocol() == Some(b"h2");
+        let transport = Transport::Tls(Box::new(connection));
+        if speaks_http2 {
+            self.http2(transport, peer).await;
+        } else {
+            self.http1(transport, peer).await;
+        }
+    }
+
+    async fn http1(&self, transport: Transport, peer: SocketAddr) {
+        let activity = Arc::new(Activity::new(true));
+        let stream = TokioIo::new(Stream::new(transport, Arc::clone(&activity)));
+        let visit = self.visit(&activity, peer);
+        let answer = service_fn(move |request| respond(&visit, request));
+        let connection = pin!(self.http1.serve_connection(stream, answer));
+        self.look_after(connection, &activity, peer).await;
+    }
+
+    async fn http2(&self, transport: Transport, peer: SocketAddr) {
+        let activity = Arc::new(Activity::new(false));
+        let stream = TokioIo::new(Stream::new(transport, Arc::clone(&activity)));
+        let visit = self.visit(&activity, peer);
+        let answer = service_fn(move |request| respond(&visit, request));
+        let connection = pin!(self.http2.serve_connection(stream, answer));
+        self.look_after(connection, &activity, peer).await;
+    }
+
+    fn visit(&self, activity: &Arc<Activity>, peer: SocketAddr) -> Arc<Visit> {
+        Arc::new(Visit::new(Arc::clone(&self.handler), Arc::clone(activity), peer))
+    }
+
+    /// Drives a connection until it ends, waits for too long, or has finished after the server was told to stop.
+    async fn look_after<C: Finish>(
+        &self,
+        mut connection: Pin<&mut C>,
+        activity: &Activity,
+        peer: SocketAddr,
+    ) {
+        let Limits { head, idle } = self.limits;
+        let mut told = pin!(self.stop.listeners.notified());
+        let mut listens = false;
+        let mut since = Instant::now();
+        let mut seen = activity.state();
+        let mut alarm = since + idle;
+        let mut timer = pin!(sleep_until(alarm));
+        // Set once no further request is taken: how long what is left may take.
+        let mut last: Option<Duration> = None;
+        poll_fn(move |cx| {
+            loop {
+                if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {
+                    if let Err(error) = outcome {
+                        tracing::debug!(%peer, %error, "a connection has failed");
+                    }
+                    return Poll::Ready(());
+                }
+                if !listens {
+                    // Once: it is this task that is woken, whatever polls it.
+                    listens = true;
+                    let _ = told.as_mut().poll(cx);
+                }
+                if last.is_none() && self.stop.is_told() {
+                    last = Some(head);
+                    since = Instant::now();
+                    seen = activity.state();
+                    connection.as_mut().finish();
+                    continue;
+                }
+                let state = activity.state();
+                if state != seen {
+                    (seen, since) = (state, Instant::now());
+                }
+                let limit = match state.phase() {
+                    Phase::Head => Some(since + head),
+                    Phase::Idle => Some(since + last.unwrap_or(idle)),
+                    Phase::Closing => Some(since + CLOSING),
+                    // The body has its own limit, the engine has its own too.
+                    Phase::Busy => None,
+                };
+                if let Some(limit) = limit.filter(|limit| *limit < alarm) {
+                    alarm = limit;
+                    timer.as_mut().reset(alarm);
+                }
+                if timer.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                let now = Instant::now();
+                match limit {
+                    Some(limit) if limit <= now && state.phase() == Phase::Idle && last.is_none() => {
+                        last = Some(CLOSING);
+                        since = now;
+                        connection.as_mut().finish();
+                    }
+                    Some(limit) if limit <= now => {
+                        tracing::debug!(%peer, phase = ?state.phase(), "a connection was too slow");
+                        return Poll::Ready(());
+                    }
+                    _ => {}
+                }
+                // The alarm was early, or something else is waited for now.
+                alarm = limit.filter(|limit| *limit > now).unwrap_or(now + last.unwrap_or(idle));
+                timer.as_mut().reset(alarm);
+            }
+        })
+        .await;
+    }
+}
+
+/// Answers one request. It counts as begun before its future is polled.
+fn respond(
+    visit: &Arc<Visit>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<axum::response::Response, Infallible>> + use<> {
+    let visit = visit.begin();
+    async move { Ok(visit.answer(request).await) }
+}
+
+/// A connection of either protocol.
+trait Finish: Future<Output = hyper::Result<()>> {
+    /// Takes no further request, and ends when those it has are answered.
+    fn finish(self: Pin<&mut Self>);
+}
+
+impl<S> Finish for http1::Connection<TokioIo<Stream>, S>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = axum::body::Body>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S> Finish for http2::Connection<TokioIo<Stream>, S, TokioExecutor>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = axum::body::Body>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, axum::body::Body>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}

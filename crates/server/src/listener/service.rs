@@ -1,0 +1,232 @@
+//! What is answered, whatever connection it came by: the engine's endpoints, and around them what only a server on
+//! the open internet needs.
+
+use super::{activity::Activity, cors::Cors};
+use axum::{
+    body::Body,
+    extract::ConnectInfo,
+    response::{IntoResponse as _, Response},
+};
+use http::{
+    HeaderValue, Method, Request, StatusCode, Version,
+    header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, STRICT_TRANSPORT_SECURITY},
+};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::{Bytes, Incoming};
+use narthex::Auth;
+use std::{
+    error::Error,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Sleep, sleep};
+
+/// For whoever operates the server; never redirected, never counted, for no page.
+const HEALTH: &str = "/health";
+const READY: &str = "/ready";
+const METRICS: &str = "/metrics";
+
+/// How the requests of one listener are answered.
+pub(crate) struct Handler {
+    pub(crate) auth: Auth,
+    pub(crate) cors: Option<Cors>,
+    /// How long the body of a request may take to come.
+    pub(crate) body_timeout: Duration,
+    /// The value of `Strict-Transport-Security`, where TLS ends.
+    pub(crate) hsts: Option<HeaderValue>,
+    /// Where everything else is, for a listener that only says so: scheme, host and port.
+    pub(crate) elsewhere: Option<String>,
+}
+
+/// One connection's view of it.
+pub(super) struct Visit {
+    handler: Arc<Handler>,
+    activity: Arc<Activity>,
+    peer: SocketAddr,
+}
+
+/// A request that is being answered.
+pub(super) struct Begun(Arc<Visit>);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.0.activity.end();
+    }
+}
+
+impl Visit {
+    pub(super) fn new(handler: Arc<Handler>, activity: Arc<Activity>, peer: SocketAddr) -> Self {
+        Self { handler, activity, peer }
+    }
+
+    pub(super) fn begin(self: &Arc<Self>) -> Begun {
+        self.activity.begin();
+        Begun(Arc::clone(self))
+    }
+}
+
+impl Begun {
+    pub(super) async fn answer(self, request: Request<Incoming>) -> Response {
+        let Visit { handler, activity, peer } = &*self.0;
+        let is_head = *request.method() == Method::HEAD;
+        let mut response = match (request.uri().path(), &handler.elsewhere) {
+            (HEALTH, _) => for_operators(request.method()).unwrap_or_else(|| StatusCode::OK.into_response()),
+            (READY, _) => match for_operators(request.method()) {
+                Some(refusal) => refusal,
+                None if handler.auth.is_ready().await => StatusCode::OK.into_response(),
+                None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            },
+            (path, Some(elsewhere)) if path != METRICS => {
+                if !request.body().is_end_stream() {
+                    activity.leave_unread();
+                }
+                redirect(elsewhere, &request)
+            }
+            _ => handler.endpoint(request, activity, *peer).await,
+        };
+        if let Some(value) = &handler.hsts {
+            response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, value.clone());
+        }
+        measure(&mut response, is_head);
+        response
+    }
+}
+
+impl Handler {
+    async fn endpoint(
+        &self,
+        request: Request<Incoming>,
+        activity: &Arc<Activity>,
+        peer: SocketAddr,
+    ) -> Response {
+        let Some(cors) = &self.cors else {
+            return self.engine(request, activity, peer).await;
+        };
+        if let Some(answer) = cors.preflight(&request) {
+            return answer;
+        }
+        let origin = cors.allowed(request.headers()).cloned();
+        let mut response = self.engine(request, activity, peer).await;
+        cors.mark(origin, response.headers_mut());
+        response
+    }
+
+    async fn engine(
+        &self,
+        request: Request<Incoming>,
+        activity: &Arc<Activity>,
+        peer: SocketAddr,
+    ) -> Response {
+        let version = request.version();
+        let (mut parts, body) = request.into_parts();
+        parts.extensions.insert(ConnectInfo(peer));
+        if body.is_end_stream() {
+            return self.auth.answer(Request::from_parts(parts, Body::empty())).await;
+        }
+        let is_late = Arc::new(AtomicBool::new(false));
+        let body = Timed {
+            incoming: body,
+            patience: self.body_timeout,
+            deadline: None,
+            has_ended: false,
+            is_late: Arc::clone(&is_late),
+            activity: Arc::clone(activity),
+        };
+        let response = self.auth.answer(Request::from_parts(parts, Body::new(body))).await;
+        // The engine only knows that the body did not end well.
+        if is_late.load(Relaxed) { too_late(version) } else { response }
+    }
+}
+
+/// `GET` and `HEAD` are answered, and nothing else.
+fn for_operators(method: &Method) -> Option<Response> {
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    (!is_read).then(|| (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "GET,HEAD")]).into_response())
+}
+
+/// The same path with TLS. The host is the configured one, whatever the request says, so it can lead nowhere else.
+fn redirect(elsewhere: &str, request: &Request<Incoming>) -> Response {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    // `OPTIONS *` has no place.
+    let path = if path.starts_with('/') { path } else { "/" };
+    match HeaderValue::try_from(format!("{elsewhere}{path}")) {
+        Ok(location) => (StatusCode::PERMANENT_REDIRECT, [(LOCATION, location)]).into_response(),
+        Err(_) => StatusCode::BAD_REQUEST.into_response(),
+    }
+}
+
+fn too_late(version: Version) -> Response {
+    let body = r#"{"message":"The request body did not arrive in time","code":"REQUEST_TIMEOUT"}"#;
+    let mut response = (StatusCode::REQUEST_TIMEOUT, body).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if version <= Version::HTTP_11 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// A reply says how long it is, also where a `HEAD` leaves it out.
+fn measure(response: &mut Response, is_head: bool) {
+    if let Some(length) = response.size_hint().exact()
+        && !response.headers().contains_key(CONTENT_LENGTH)
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    if is_head {
+        *response.body_mut() = Body::empty();
+    }
+}
+
+/// A body that must have come within a time. Most come with their heads and need no timer.
+struct Timed {
+    incoming: Incoming,
+    patience: Duration,
+    deadline: Option<Pin<Box<Sleep>>>,
+    has_ended: bool,
+    is_late: Arc<AtomicBool>,
+    activity: Arc<Activity>,
+}
+
+impl http_body::Body for Timed {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) {
+            this.has_ended = frame.is_none();
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep(this.patience)));
+        if deadline.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        this.is_late.store(true, Relaxed);
+        Poll::Ready(Some(Err("the body did not arrive in time".into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        if !self.has_ended && !self.incoming.is_end_stream() {
+            self.activity.leave_unread();
+        }
+    }
+}

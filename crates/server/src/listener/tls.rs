@@ -1,0 +1,173 @@
+//! The certificate: read at start, and again when its files have changed.
+
+use std::{
+    fs,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, SystemTime},
+};
+use time::{OffsetDateTime, macros::format_description};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        self, InconsistentKeys, ServerConfig,
+        crypto::{CryptoProvider, aws_lc_rs},
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+        server::{ClientHello, ResolvesServerCert},
+        sign::CertifiedKey,
+    },
+};
+use x509_cert::der::Decode as _;
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_mins(1);
+/// What is left when it is time to say that nobody has renewed it.
+const SOON: Duration = Duration::from_hours(7 * 24);
+
+/// The certificate in use, and where the next one comes from.
+#[derive(Debug)]
+pub(crate) struct Certificates {
+    cert: String,
+    key: String,
+    provider: Arc<CryptoProvider>,
+    current: RwLock<Arc<CertifiedKey>>,
+}
+
+/// What changes when a file is replaced.
+type Mark = Option<(SystemTime, u64)>;
+
+impl Certificates {
+    /// Reads both files. What is wrong with them is said by the option that names the file.
+    pub(crate) fn open(cert: &str, key: &str) -> Result<Self, String> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let (current, ends) = read(cert, key, &provider, now())?;
+        tell_end(cert, ends);
+        Ok(Self {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+            provider,
+            current: RwLock::new(Arc::new(current)),
+        })
+    }
+
+    /// What ends TLS with the certificate that is in use at the time.
+    pub(crate) fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, rustls::Error> {
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider));
+        let mut config = builder
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // Clients that come back resume without our having remembered them.
+        config.ticketer = aws_lc_rs::Ticketer::new()?;
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+
+    /// Looks at the files from time to time, and when `asked` to, for as long as it is polled.
+    pub(crate) async fn keep_current(self: Arc<Self>, mut asked: impl AsyncFnMut()) {
+        let mut marks = self.marks();
+        loop {
+            let was_asked = tokio::select! {
+                () = asked() => true,
+                () = tokio::time::sleep(LOOK) => false,
+            };
+            let certificates = Arc::clone(&self);
+            // Files may be on a disk that is somewhere else.
+            let look = move || {
+                let found = certificates.marks();
+                if was_asked || found != marks {
+                    certificates.replace();
+                }
+                found
+            };
+            match tokio::task::spawn_blocking(look).await {
+                Ok(found) => marks = found,
+                Err(error) => tracing::error!(%error, "the certificate could not be looked at"),
+            }
+        }
+    }
+
+    /// Reads both files again. What is no good replaces nothing: they may be in the middle of being written.
+    fn replace(&self) {
+        match read(&self.cert, &self.key, &self.provider, now()) {
+            Ok((next, ends)) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+                tracing::info!("the certificate was read again; it ends on {}", shown(ends));
+                tell_end(&self.cert, ends);
+            }
+            Err(problem) => tracing::error!("the certificate is not replaced: {problem}"),
+        }
+    }
+
+    fn marks(&self) -> [Mark; 2] {
+        [&self.cert, &self.key].map(|path| {
+            let metadata = fs::metadata(path).ok()?;
+            Some((metadata.modified().ok()?, metadata.len()))
+        })
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// Certificate and key, and when the certificate ends.
+fn read(
+    cert: &str,
+    key: &str,
+    provider: &CryptoProvider,
+    now: SystemTime,
+) -> Result<(CertifiedKey, SystemTime), String> {
+    let content = |option: &str, path: &str| {
+        fs::read(path).map_err(|error| format!("tls.{option} = {path:?}: cannot be read: {error}"))
+    };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content("cert", cert)?).collect();
+    let no_certificate = || {
+        format!(
+            "tls.cert = {cert:?}: must be a PEM file with the server's certificate first (-----BEGIN CERTIFICATE-----)"
+        )
+    };
+    let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(no_certificate)?;
+    let first = chain.first().map(|first| x509_cert::Certificate::from_der(first));
+    let Some(Ok(first)) = first else { return Err(no_certificate()) };
+    let validity = first.tbs_certificate().validity();
+
+    let private = PrivateKeyDer::from_pem_slice(&content("key", key)?).map_err(|_| {
+        format!(
+            "tls.key = {key:?}: must be a PEM file with a private key that is not encrypted (-----BEGIN PRIVATE KEY-----)"
+        )
+    })?;
+    let certified = CertifiedKey::from_der(chain, private, provider).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            format!("tls.key = {key:?}: must be the private key of the certificate in tls.cert = {cert:?}; it is another one's")
+        }
+        other => format!("tls.key = {key:?}: must be an RSA, ECDSA or Ed25519 key that fits tls.cert = {cert:?}: {other}"),
+    })?;
+
+    let [begins, ends] = [&validity.not_before, &validity.not_after]
+        .map(|time| SystemTime::UNIX_EPOCH + time.to_unix_duration());
+    if ends <= now {
+        return Err(format!("tls.cert = {cert:?}: must be renewed: it has expired on {}", shown(ends)));
+    }
+    if begins > now {
+        tracing::warn!("tls.cert = {cert:?}: begins only on {}; is the clock right?", shown(begins));
+    }
+    Ok((certified, ends))
+}
+
+fn tell_end(cert: &str, ends: SystemTime) {
+    if ends.duration_since(now()).unwrap_or_default() < SOON {
+        tracing::warn!("tls.cert = {cert:?}: ends on {}; renew it", shown(ends));
+    }
+}
+
+fn shown(time: SystemTime) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+    OffsetDateTime::from(time).format(format).unwrap_or_default()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a certificate is judged by the time of day, not by a test's")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}

@@ -1,0 +1,311 @@
+//! HTTPS without a proxy.
+
+use super::{
+    binary::refused,
+    client::{Client, get, get_session, sign_up},
+    database::Database,
+    server::{QUICK, Server, command},
+};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, body::Bytes, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rustix::process::Signal;
+use std::{
+    fs,
+    path::Path,
+    sync::Arc,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+        crypto::aws_lc_rs,
+        pki_types::{CertificateDer, ServerName},
+    },
+};
+
+/// `QUICK` with TLS; `{more}` may follow.
+const TLS: &str = "[tls]\ncert = \"fullchain.pem\"\nkey = \"key.pem\"\n";
+
+/// A certificate for localhost that signs itself.
+struct Certificate {
+    der: CertificateDer<'static>,
+    pem: String,
+    key: String,
+}
+
+impl Certificate {
+    fn new() -> Self {
+        Self::until(2100)
+    }
+
+    fn until(year: i32) -> Self {
+        let mut parameters =
+            CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        parameters.not_before = date_time_ymd(2000, 1, 1);
+        parameters.not_after = date_time_ymd(year, 1, 2);
+        let key = KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        Self { der: certificate.der().clone(), pem: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    fn install(&self, folder: &Path) {
+        fs::write(folder.join("fullchain.pem"), &self.pem).unwrap();
+        fs::write(folder.join("key.pem"), &self.key).unwrap();
+    }
+
+    /// A client that believes this certificate only.
+    fn client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let mut config = builder
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+
+    fn connect(&self, server: &Server) -> Client {
+        Client::through(server.address, |socket| {
+            let connection = ClientConnection::new(self.client(&["http/1.1"]), localhost()).unwrap();
+            StreamOwned::new(connection, socket)
+        })
+    }
+}
+
+fn localhost() -> ServerName<'static> {
+    "localhost".try_into().unwrap()
+}
+
+/// With `more` after the section `[tls]`.
+fn start(folder: &Path, more: &str) -> (Certificate, Server) {
+    let certificate = Certificate::new();
+    certificate.install(folder);
+    (certificate, Server::start(folder, &format!("{QUICK}{TLS}{more}")))
+}
+
+#[test]
+fn an_account_is_made_over_https() {
+    let database = Database::sqlite();
+    let (certificate, server) = start(database.folder(), "");
+    let open = "  open       https://localhost:0/api/auth/ok";
+    assert!(server.banner.iter().any(|line| line == open), "{:?}", server.banner);
+    let mut client = certificate.connect(&server);
+    let reply = client.exchange(&sign_up("ada@example.com"));
+    assert_eq!((reply.status, &reply.json()["user"]["email"]), (200, &"ada@example.com".into()));
+    let cookie = reply.header("set-cookie").unwrap();
+    assert!(
+        cookie.starts_with("__Secure-better-auth.session_token=") && cookie.contains("; Secure"),
+        "{cookie}"
+    );
+    let session = client.exchange(&get_session(&reply.cookie()));
+    assert_eq!(session.json()["user"]["email"], "ada@example.com");
+    assert_eq!(session.header("strict-transport-security"), None, "nobody pins localhost");
+    assert_eq!(session.json()["session"]["ipAddress"], "127.0.0.1");
+    // Whoever speaks no TLS gets nothing, and disturbs nobody.
+    let mut plain = server.connect();
+    plain.send(&get("/health", "")).unwrap();
+    assert!(plain.receive().is_err());
+    assert_eq!(client.exchange(&get("/health", "")).status, 200);
+}
+
+#[test]
+fn http2_is_spoken_to_those_who_can() {
+    let database = Database::sqlite();
+    let slow = QUICK.replace("bcrypt-cost = 4", "bcrypt-cost = 12");
+    let certificate = Certificate::new();
+    certificate.install(database.folder());
+    let server = Server::start(database.folder(), &format!("{slow}{TLS}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        let connector = TlsConnector::from(certificate.client(&["h2", "http/1.1"]));
+        let stream = connector.connect(localhost(), socket).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let (sender, connection) =
+            http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let connection = runtime.spawn(connection);
+        let ask = |method: &str, path: &str, body: String| {
+            let request = Request::builder().method(method).uri(format!("https://localhost{path}"));
+            let request = request.header("content-type", "application/json");
+            let sent = sender.clone().send_request(request.body(Full::from(body)).unwrap());
+            async {
+                let reply = sent.await.unwrap();
+                let status = reply.status().as_u16();
+                (
+                    status,
+                    String::from_utf8(reply.into_body().collect().await.unwrap().to_bytes().to_vec())
+                        .unwrap(),
+                )
+            }
+        };
+        let get = |path| ask("GET", path, String::new());
+        assert_eq!(get("/api/auth/ok").await, (200, r#"{"ok":true}"#.to_owned()));
+        let (one, two) = tokio::join!(get("/health"), get("/nothing"));
+        assert_eq!((one.0, two.0), (200, 404));
+        let long = " ".repeat(2 << 20);
+        assert_eq!(ask("POST", "/api/auth/sign-up/email", long).await.0, 413);
+
+        let account = r#"{"name":"Ada","email":"ada@example.com","password":"correct horse"}"#;
+        let busy = runtime.spawn(ask("POST", "/api/auth/sign-up/email", account.to_owned()));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !server.is_hashing() {
+            assert!(Instant::now() < deadline, "the password is not being hashed");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        server.signal(Signal::TERM);
+        let (status, body) = busy.await.unwrap();
+        assert_eq!(status, 200, "{body}");
+        // It was told to go away, and left.
+        connection.await.unwrap().unwrap();
+    });
+    assert!(server.wait().success());
+    assert_eq!(database.number("select count(*) from session"), 1);
+}
+
+#[test]
+fn a_request_in_flight_over_tls_is_finished_after_sigterm() {
+    let database = Database::sqlite();
+    let slow = QUICK.replace("bcrypt-cost = 4", "bcrypt-cost = 12");
+    let certificate = Certificate::new();
+    certificate.install(database.folder());
+    let server = Server::start(database.folder(), &format!("{slow}{TLS}"));
+    let mut idle = certificate.connect(&server);
+    assert_eq!(idle.exchange(&get("/health", "")).status, 200);
+    let mut busy = certificate.connect(&server);
+    busy.send(&sign_up("ada@example.com")).unwrap();
+    wait_for(|| server.is_hashing());
+    server.signal(Signal::TERM);
+    let reply = busy.receive().unwrap();
+    assert_eq!((reply.status, &reply.json()["user"]["email"]), (200, &"ada@example.com".into()));
+    assert!(idle.is_at_end(), "and says so before it closes");
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_certificate_is_replaced_while_it_runs() {
+    let database = Database::sqlite();
+    let (first, server) = start(database.folder(), "");
+    let mut old = first.connect(&server);
+    assert_eq!(old.exchange(&get("/health", "")).status, 200);
+
+    let second = Certificate::new();
+    second.install(database.folder());
+    server.signal(Signal::HUP);
+    wait_for(|| server.log().contains("the certificate was read again; it ends on 2100-01-02 00:00 UTC"));
+    assert_eq!(second.connect(&server).exchange(&get("/health", "")).status, 200);
+    assert_eq!(old.exchange(&get("/health", "")).status, 200, "who is connected notices nothing");
+    assert!(first.connect(&server).send(&get("/health", "")).is_err(), "it is still the old one");
+
+    // What is no good replaces nothing.
+    let expired = Certificate::until(2020);
+    for (name, content, problem) in [
+        ("fullchain.pem", "nonsense", "must be a PEM file with the server's certificate first"),
+        ("fullchain.pem", expired.pem.as_str(), "must be the private key of the certificate"),
+        ("key.pem", expired.key.as_str(), "must be renewed: it has expired on 2020-01-02 00:00 UTC"),
+    ] {
+        fs::write(database.folder().join(name), content).unwrap();
+        server.signal(Signal::HUP);
+        wait_for(|| server.log().contains(problem));
+        assert!(server.log().contains("the certificate is not replaced"), "{}", server.log());
+        assert_eq!(second.connect(&server).exchange(&get("/health", "")).status, 200, "{problem}");
+    }
+    assert!(!server.log().contains(second.key.lines().nth(1).unwrap()));
+}
+
+#[test]
+fn plain_http_is_sent_to_https_but_for_what_operators_ask() {
+    let database = Database::sqlite();
+    let certificate = Certificate::new();
+    certificate.install(database.folder());
+    let (before, after) = ("base-url = \"https://auth.example\"\n", "redirect = \"127.0.0.1:0\"\n");
+    fs::write(database.folder().join("narthex.toml"), format!("{before}{QUICK}{TLS}{after}")).unwrap();
+    let mut command = command(database.folder());
+    command.env("BETTER_AUTH_SECRET", "a-secret-that-is-long-enough-for-it");
+    let server = Server::spawn(command, database.folder());
+    let redirects = server.banner.iter().find_map(|line| line.strip_prefix("  redirects  ")).unwrap();
+    let redirects = redirects.parse().unwrap();
+
+    let ask = |request: &str| Client::connect(redirects).exchange(request.as_bytes());
+    let reply =
+        ask("GET /api/auth/ok?a=b&c HTTP/1.1\r\nhost: evil.example\r\nx-forwarded-proto: https\r\n\r\n");
+    assert_eq!(reply.head(), "308\nlocation: https://auth.example/api/auth/ok?a=b&c\ncontent-length: 0");
+    let reply = ask("GET //evil.example HTTP/1.1\r\nhost: evil.example\r\n\r\n");
+    assert_eq!(reply.header("location"), Some("https://auth.example//evil.example"));
+    let reply = ask("POST /api/auth/sign-in/email HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello");
+    assert_eq!(
+        (reply.status, reply.header("location")),
+        (308, Some("https://auth.example/api/auth/sign-in/email"))
+    );
+    for (path, expected) in [("/health", 200), ("/ready", 200), ("/metrics", 404)] {
+        let reply = ask(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        assert_eq!((reply.status, reply.header("location")), (expected, None), "{path}");
+        assert_eq!(reply.header("strict-transport-security"), None, "browsers ignore it there");
+    }
+    let reply = certificate.connect(&server).exchange(&get("/health", ""));
+    assert_eq!(reply.head(), "200\nstrict-transport-security: max-age=31536000\ncontent-length: 0");
+}
+
+#[test]
+fn mistakes_are_named_with_what_would_be_right() {
+    let database = Database::sqlite();
+    let folder = database.folder();
+    let (certificate, other, expired) = (Certificate::new(), Certificate::new(), Certificate::until(2020));
+    fs::write(folder.join("fullchain.pem"), format!("{}{}", certificate.pem, other.pem)).unwrap();
+    fs::write(folder.join("key.pem"), &certificate.key).unwrap();
+    fs::write(folder.join("other.pem"), &other.key).unwrap();
+    fs::write(folder.join("expired.pem"), &expired.pem).unwrap();
+    fs::write(folder.join("expired-key.pem"), &expired.key).unwrap();
+    fs::write(folder.join("nonsense.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        .unwrap();
+    for (cert, key, problem) in [
+        ("none.pem", "key.pem", "tls.cert = \"none.pem\": cannot be read: No such file"),
+        ("fullchain.pem", "none.pem", "tls.key = \"none.pem\": cannot be read: No such file"),
+        (
+            "key.pem",
+            "key.pem",
+            "tls.cert = \"key.pem\": must be a PEM file with the server's certificate first",
+        ),
+        (
+            "nonsense.pem",
+            "key.pem",
+            "tls.cert = \"nonsense.pem\": must be a PEM file with the server's certificate first",
+        ),
+        (
+            "fullchain.pem",
+            "fullchain.pem",
+            "tls.key = \"fullchain.pem\": must be a PEM file with a private key that is not encrypted",
+        ),
+        (
+            "fullchain.pem",
+            "other.pem",
+            "tls.key = \"other.pem\": must be the private key of the certificate in tls.cert = \"fullchain.pem\"; it is another one's",
+        ),
+        (
+            "expired.pem",
+            "expired-key.pem",
+            "tls.cert = \"expired.pem\": must be renewed: it has expired on 2020-01-02 00:00 UTC",
+        ),
+        ("fullchain.pem", "", "tls.key"),
+    ] {
+        let key = if key.is_empty() { String::new() } else { format!("key = \"{key}\"\n") };
+        fs::write(folder.join("narthex.toml"), format!("[tls]\ncert = \"{cert}\"\n{key}")).unwrap();
+        let line = refused(&mut command(folder), 2);
+        assert!(line.contains(problem), "{line}");
+        assert!(!line.contains(certificate.key.lines().nth(1).unwrap()), "{line}");
+    }
+}
+
+fn wait_for(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it did not happen within ten seconds");
+        sleep(Duration::from_millis(10));
+    }
+}
