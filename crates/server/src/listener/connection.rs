@@ -111,9 +111,14 @@ impl Host {
         if let Err(error) = connection.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let Some(acceptor) = &self.acceptor else {
-            return self.http1(Transport::Plain(connection), peer).await;
-        };
+        match &self.acceptor {
+            None => self.http1(Transport::Plain(connection), peer).await,
+            // Boxed: a connection without TLS should not take the room of one with TLS and HTTP/2.
+            Some(acceptor) => Box::pin(self.tls(acceptor, connection, peer)).await,
+        }
+    }
+
+    async fn tls(&self, acceptor: &TlsAcceptor, connection: TcpStream, peer: SocketAddr) {
         let handshake = tokio::time::timeout(self.limits.head, acceptor.accept(connection));
         let told = async {
             let told = self.stop.listeners.notified();

@@ -9,7 +9,8 @@ use axum::{
 };
 use http::{
     HeaderValue, Method, Request, StatusCode, Version,
-    header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, STRICT_TRANSPORT_SECURITY},
+    header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION, STRICT_TRANSPORT_SECURITY},
+    request::Parts,
 };
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
@@ -125,6 +126,9 @@ impl Handler {
     ) -> Response {
         let version = request.version();
         let (mut parts, body) = request.into_parts();
+        if version == Version::HTTP_2 {
+            name_host(&mut parts);
+        }
         parts.extensions.insert(ConnectInfo(peer));
         if body.is_end_stream() {
             return self.auth.answer(Request::from_parts(parts, Body::empty())).await;
@@ -169,6 +173,15 @@ fn too_late(version: Version) -> Response {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// HTTP/2 has the host in another place. Whoever looks for it where HTTP/1.1 has it is to find it.
+fn name_host(parts: &mut Parts) {
+    if let Some(authority) = parts.uri.authority()
+        && let Ok(host) = HeaderValue::try_from(authority.as_str())
+    {
+        parts.headers.insert(HOST, host);
+    }
 }
 
 /// A reply says how long it is, also where a `HEAD` leaves it out.

@@ -30,6 +30,8 @@ pub(crate) struct Certificates {
     key: String,
     provider: Arc<CryptoProvider>,
     current: RwLock<Arc<CertifiedKey>>,
+    /// The files as they were before they were read for the first time.
+    at_start: [Mark; 2],
 }
 
 /// What changes when a file is replaced.
@@ -39,14 +41,11 @@ impl Certificates {
     /// Reads both files. What is wrong with them is said by the option that names the file.
     pub(crate) fn open(cert: &str, key: &str) -> Result<Self, String> {
         let provider = Arc::new(aws_lc_rs::default_provider());
+        let at_start = marks(cert, key);
         let (current, ends) = read(cert, key, &provider, now())?;
         tell_end(cert, ends);
-        Ok(Self {
-            cert: cert.to_owned(),
-            key: key.to_owned(),
-            provider,
-            current: RwLock::new(Arc::new(current)),
-        })
+        let current = RwLock::new(Arc::new(current));
+        Ok(Self { cert: cert.to_owned(), key: key.to_owned(), provider, current, at_start })
     }
 
     /// What ends TLS with the certificate that is in use at the time.
@@ -64,7 +63,7 @@ impl Certificates {
 
     /// Looks at the files from time to time, and when `asked` to, for as long as it is polled.
     pub(crate) async fn keep_current(self: Arc<Self>, mut asked: impl AsyncFnMut()) {
-        let mut marks = self.marks();
+        let mut seen = self.at_start;
         loop {
             let was_asked = tokio::select! {
                 () = asked() => true,
@@ -72,18 +71,21 @@ impl Certificates {
             };
             let certificates = Arc::clone(&self);
             // Files may be on a disk that is somewhere else.
-            let look = move || {
-                let found = certificates.marks();
-                if was_asked || found != marks {
-                    certificates.replace();
-                }
-                found
-            };
+            let look = move || certificates.look(seen, was_asked);
             match tokio::task::spawn_blocking(look).await {
-                Ok(found) => marks = found,
+                Ok(found) => seen = found,
                 Err(error) => tracing::error!(%error, "the certificate could not be looked at"),
             }
         }
+    }
+
+    /// Reads the files again if they are others than when they were `seen`, or somebody `asked`.
+    fn look(&self, seen: [Mark; 2], asked: bool) -> [Mark; 2] {
+        let found = marks(&self.cert, &self.key);
+        if asked || found != seen {
+            self.replace();
+        }
+        found
     }
 
     /// Reads both files again. What is no good replaces nothing: they may be in the middle of being written.
@@ -97,19 +99,19 @@ impl Certificates {
             Err(problem) => tracing::error!("the certificate is not replaced: {problem}"),
         }
     }
-
-    fn marks(&self) -> [Mark; 2] {
-        [&self.cert, &self.key].map(|path| {
-            let metadata = fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
-        })
-    }
 }
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
     }
+}
+
+fn marks(cert: &str, key: &str) -> [Mark; 2] {
+    [cert, key].map(|path| {
+        let metadata = fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    })
 }
 
 /// Certificate and key, and when the certificate ends.
@@ -170,4 +172,49 @@ fn shown(time: SystemTime) -> String {
 #[expect(clippy::disallowed_methods, reason = "a certificate is judged by the time of day, not by a test's")]
 fn now() -> SystemTime {
     SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use std::path::Path;
+
+    fn write(folder: &Path) {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(folder.join("cert.pem"), cert.pem()).unwrap();
+        fs::write(folder.join("key.pem"), signing_key.serialize_pem()).unwrap();
+    }
+
+    #[test]
+    fn files_are_read_again_once_they_are_others() {
+        let folder = tempfile::TempDir::new().unwrap();
+        write(folder.path());
+        let path = |name| folder.path().join(name).to_str().unwrap().to_owned();
+        let certificates = Certificates::open(&path("cert.pem"), &path("key.pem")).unwrap();
+        let current = || Arc::clone(&certificates.current.read().unwrap());
+        let first = current();
+        let seen = certificates.look(certificates.at_start, false);
+        assert!(Arc::ptr_eq(&current(), &first), "nothing has changed");
+
+        // One file after the other, as programs that renew certificates write them.
+        let old_key = fs::read(path("key.pem")).unwrap();
+        write(folder.path());
+        let new_key = fs::read(path("key.pem")).unwrap();
+        fs::write(path("key.pem"), old_key).unwrap();
+        let seen = certificates.look(seen, false);
+        assert!(Arc::ptr_eq(&current(), &first), "the key is not there yet");
+        fs::write(path("key.pem"), new_key).unwrap();
+        let seen = certificates.look(seen, false);
+        let second = current();
+        assert_ne!(second.cert, first.cert);
+
+        fs::remove_file(path("cert.pem")).unwrap();
+        let seen = certificates.look(seen, false);
+        assert!(Arc::ptr_eq(&current(), &second), "what is missing replaces nothing");
+        write(folder.path());
+        certificates.look(seen, false);
+        assert_ne!(current().cert, second.cert);
+    }
 }

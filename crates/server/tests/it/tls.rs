@@ -121,7 +121,9 @@ fn http2_is_spoken_to_those_who_can() {
     let slow = QUICK.replace("bcrypt-cost = 4", "bcrypt-cost = 12");
     let certificate = Certificate::new();
     certificate.install(database.folder());
-    let server = Server::start(database.folder(), &format!("{slow}{TLS}"));
+    let trusting = slow.replace("http://app.example", "https://localhost");
+    let server = Server::start(database.folder(), &format!("{trusting}{TLS}"));
+    let cookie = certificate.connect(&server).exchange(&sign_up("first@example.com")).cookie();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
@@ -131,9 +133,11 @@ fn http2_is_spoken_to_those_who_can() {
         let (sender, connection) =
             http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         let connection = runtime.spawn(connection);
-        let ask = |method: &str, path: &str, body: String| {
+        let ask_with = |method: &str, path: &str, body: String, headers: &[(&str, &str)]| {
             let request = Request::builder().method(method).uri(format!("https://localhost{path}"));
             let request = request.header("content-type", "application/json");
+            let request =
+                headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
             let sent = sender.clone().send_request(request.body(Full::from(body)).unwrap());
             async {
                 let reply = sent.await.unwrap();
@@ -145,10 +149,18 @@ fn http2_is_spoken_to_those_who_can() {
                 )
             }
         };
+        let ask = |method: &str, path: &str, body: String| ask_with(method, path, body, &[]);
         let get = |path| ask("GET", path, String::new());
         assert_eq!(get("/api/auth/ok").await, (200, r#"{"ok":true}"#.to_owned()));
         let (one, two) = tokio::join!(get("/health"), get("/nothing"));
         assert_eq!((one.0, two.0), (200, 404));
+        // Browsers send each cookie in a line of its own, and the host in another place.
+        let crumbs = [("cookie", "a=b"), ("cookie", cookie.as_str()), ("cookie", "c=d")];
+        let session = ask_with("GET", "/api/auth/get-session", String::new(), &crumbs).await;
+        assert!(session.1.contains("first@example.com"), "{session:?}");
+        let own = [&crumbs[..], &[("origin", "null"), ("sec-fetch-site", "same-origin")]].concat();
+        let signed_out = ask_with("POST", "/api/auth/sign-out", "{}".to_owned(), &own).await;
+        assert_eq!(signed_out, (200, r#"{"success":true}"#.to_owned()));
         let long = " ".repeat(2 << 20);
         assert_eq!(ask("POST", "/api/auth/sign-up/email", long).await.0, 413);
 
@@ -166,7 +178,7 @@ fn http2_is_spoken_to_those_who_can() {
         connection.await.unwrap().unwrap();
     });
     assert!(server.wait().success());
-    assert_eq!(database.number("select count(*) from session"), 1);
+    assert_eq!(database.number("select count(*) from session"), 1, "hers is the one that is left");
 }
 
 #[test]
