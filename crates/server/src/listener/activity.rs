@@ -24,6 +24,8 @@ pub(super) struct Activity {
     requests: AtomicU32,
     /// A body was not read to its end: whoever sends it shall still read our answer.
     unread: AtomicBool,
+    /// The client does not take what is written.
+    held_back: AtomicBool,
     /// Whether the first bytes after an answer are the head of a request. In HTTP/2 they may be anything.
     heads_are_marked: bool,
 }
@@ -49,6 +51,7 @@ impl Activity {
             state: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             unread: AtomicBool::new(false),
+            held_back: AtomicBool::new(false),
             heads_are_marked,
         }
     }
@@ -92,6 +95,15 @@ impl Activity {
         self.unread.load(Relaxed)
     }
 
+    pub(super) fn holds_back(&self, is_held_back: bool) {
+        self.held_back.store(is_held_back, Relaxed);
+    }
+
+    /// Whether everything was read and written, so that nothing would be lost with the buffers.
+    pub(super) fn is_even(&self) -> bool {
+        self.state().phase() == Phase::Idle && !self.is_unread() && !self.held_back.load(Relaxed)
+    }
+
     fn enter(&self, phase: Phase) {
         let bits = match phase {
             Phase::Idle => 0,
@@ -126,6 +138,22 @@ mod tests {
         activity.end();
         assert_eq!(activity.state().phase(), Phase::Idle);
         assert_ne!(activity.state(), first);
+    }
+
+    #[test]
+    fn nothing_is_put_away_that_would_be_lost() {
+        let activity = Activity::new(true);
+        assert!(activity.is_even());
+        activity.holds_back(true);
+        assert!(!activity.is_even(), "a part of the reply is not written");
+        activity.holds_back(false);
+        assert!(activity.is_even());
+        activity.begin();
+        assert!(!activity.is_even());
+        activity.end();
+        assert!(activity.is_even());
+        activity.leave_unread();
+        assert!(!activity.is_even(), "a part of the body is not read");
     }
 
     #[test]

@@ -29,12 +29,15 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    io::AsyncWriteExt as _,
     net::TcpStream,
     sync::Notify,
     time::{Instant, sleep_until},
 };
 use tokio_rustls::TlsAcceptor;
 
+/// After so long without a request the buffers of a connection are put away until there is another.
+const QUIET: Duration = Duration::from_secs(2);
 /// How long a connection that is being closed may take to take what is left.
 const CLOSING: Duration = Duration::from_secs(2);
 /// Read and write buffers grow no further than this and the largest head.
@@ -146,11 +149,44 @@ impl Host {
 
     async fn http1(&self, transport: Transport, peer: SocketAddr) {
         let activity = Arc::new(Activity::new(true));
-        let stream = TokioIo::new(Stream::new(transport, Arc::clone(&activity)));
         let visit = self.visit(&activity, peer);
-        let answer = service_fn(move |request| respond(&visit, request));
-        let connection = pin!(self.http1.serve_connection(stream, answer));
-        self.look_after(connection, &activity, peer).await;
+        let mut stream = Stream::new(transport, Arc::clone(&activity));
+        let mut quiet_since = Instant::now();
+        // With the end of a TLS handshake a request may have come already.
+        let mut has_bytes = stream.is_tls();
+        // Most connections are quiet most of the time, and then have no buffers.
+        while has_bytes || self.is_spoken_to(&stream, quiet_since).await {
+            has_bytes = false;
+            let visit = Arc::clone(&visit);
+            let answer = service_fn(move |request| respond(&visit, request));
+            let mut connection = self.http1.serve_connection(TokioIo::new(stream), answer);
+            let outcome =
+                self.look_after(Pin::new(&mut connection), &activity, quiet_since, Some(QUIET), peer).await;
+            match outcome {
+                Outcome::Quiet { since } => quiet_since = since,
+                Outcome::Ended => return,
+            }
+            let parts = connection.into_parts();
+            stream = parts.io.into_inner();
+            stream.put_back(parts.read_buf);
+        }
+        // TLS says that it ends.
+        let _ = tokio::time::timeout(CLOSING, stream.shutdown()).await;
+    }
+
+    /// Waits for bytes; whether some came before it was time to close.
+    async fn is_spoken_to(&self, stream: &Stream, quiet_since: Instant) -> bool {
+        let mut told = pin!(self.stop.listeners.notified());
+        let mut timer = pin!(sleep_until(quiet_since + self.limits.idle));
+        poll_fn(|cx| {
+            // First, so that it is heard of even if it is told now.
+            let is_told = told.as_mut().poll(cx).is_ready() || self.stop.is_told();
+            if stream.poll_readable(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if is_told || timer.as_mut().poll(cx).is_ready() { Poll::Ready(false) } else { Poll::Pending }
+        })
+        .await
     }
 
     async fn http2(&self, transport: Transport, peer: SocketAddr) {
@@ -159,26 +195,28 @@ impl Host {
         let visit = self.visit(&activity, peer);
         let answer = service_fn(move |request| respond(&visit, request));
         let connection = pin!(self.http2.serve_connection(stream, answer));
-        self.look_after(connection, &activity, peer).await;
+        self.look_after(connection, &activity, Instant::now(), None, peer).await;
     }
 
     fn visit(&self, activity: &Arc<Activity>, peer: SocketAddr) -> Arc<Visit> {
         Arc::new(Visit::new(Arc::clone(&self.handler), Arc::clone(activity), peer))
     }
 
-    /// Drives a connection until it ends, waits for too long, or has finished after the server was told to stop.
+    /// Drives a connection until it ends, waits for too long, has finished after the server was told to stop, or has
+    /// been quiet for as long as it was to be looked after.
     async fn look_after<C: Finish>(
         &self,
         mut connection: Pin<&mut C>,
         activity: &Activity,
+        mut since: Instant,
+        quiet: Option<Duration>,
         peer: SocketAddr,
-    ) {
+    ) -> Outcome {
         let Limits { head, idle } = self.limits;
         let mut told = pin!(self.stop.listeners.notified());
         let mut listens = false;
-        let mut since = Instant::now();
         let mut seen = activity.state();
-        let mut alarm = since + idle;
+        let mut alarm = Instant::now() + quiet.unwrap_or(idle);
         let mut timer = pin!(sleep_until(alarm));
         // Set once no further request is taken: how long what is left may take.
         let mut last: Option<Duration> = None;
@@ -188,7 +226,7 @@ impl Host {
                     if let Err(error) = outcome {
                         tracing::debug!(%peer, %error, "a connection has failed");
                     }
-                    return Poll::Ready(());
+                    return Poll::Ready(Outcome::Ended);
                 }
                 if !listens {
                     // Once: it is this task that is woken, whatever polls it.
@@ -208,7 +246,9 @@ impl Host {
                 }
                 let limit = match state.phase() {
                     Phase::Head => Some(since + head),
-                    Phase::Idle => Some(since + last.unwrap_or(idle)),
+                    Phase::Idle => {
+                        Some(since + last.or(quiet.filter(|_| activity.is_even())).unwrap_or(idle).min(idle))
+                    }
                     Phase::Closing => Some(since + CLOSING),
                     // The body has its own limit, the engine has its own too.
                     Phase::Busy => None,
@@ -221,25 +261,34 @@ impl Host {
                     return Poll::Pending;
                 }
                 let now = Instant::now();
-                match limit {
-                    Some(limit) if limit <= now && state.phase() == Phase::Idle && last.is_none() => {
-                        last = Some(CLOSING);
-                        since = now;
-                        connection.as_mut().finish();
-                    }
-                    Some(limit) if limit <= now => {
+                if limit.is_some_and(|limit| limit <= now) {
+                    if state.phase() != Phase::Idle || last.is_some() {
                         tracing::debug!(%peer, phase = ?state.phase(), "a connection was too slow");
-                        return Poll::Ready(());
+                        return Poll::Ready(Outcome::Ended);
                     }
-                    _ => {}
+                    if now < since + idle {
+                        return Poll::Ready(Outcome::Quiet { since });
+                    }
+                    last = Some(CLOSING);
+                    since = now;
+                    connection.as_mut().finish();
                 }
                 // The alarm was early, or something else is waited for now.
                 alarm = limit.filter(|limit| *limit > now).unwrap_or(now + last.unwrap_or(idle));
                 timer.as_mut().reset(alarm);
             }
         })
-        .await;
+        .await
     }
+}
+
+/// Why nobody looks after a connection any more.
+enum Outcome {
+    Ended,
+    /// Nothing has happened since then, and nothing is left in a buffer but what was read and not used.
+    Quiet {
+        since: Instant,
+    },
 }
 
 /// Answers one request. It counts as begun before its future is polled.

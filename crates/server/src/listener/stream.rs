@@ -1,6 +1,7 @@
 //! The bytes of a connection, with or without TLS.
 
 use super::activity::Activity;
+use hyper::body::Bytes;
 use std::{
     io::{self, IoSlice},
     pin::Pin,
@@ -28,12 +29,42 @@ pub(super) enum Transport {
 pub(super) struct Stream {
     transport: Transport,
     activity: Arc<Activity>,
+    /// What was read already and comes first.
+    ahead: Bytes,
     thrown_away: usize,
 }
 
 impl Stream {
     pub(super) fn new(transport: Transport, activity: Arc<Activity>) -> Self {
-        Self { transport, activity, thrown_away: 0 }
+        Self { transport, activity, ahead: Bytes::new(), thrown_away: 0 }
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self.transport, Transport::Tls(_))
+    }
+
+    /// Gives bytes back that were read and not used.
+    pub(super) fn put_back(&mut self, bytes: Bytes) {
+        self.ahead = bytes;
+    }
+
+    /// Waits until there is something to read, be it the end. Needs no buffer meanwhile.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.ahead.is_empty() {
+            return Poll::Ready(());
+        }
+        let socket = match &self.transport {
+            Transport::Plain(socket) => socket,
+            // Whoever reads TLS reads until nothing is left, so what comes next comes from the socket.
+            Transport::Tls(tls) => tls.get_ref().0,
+        };
+        // What is wrong is found when it is read.
+        socket.poll_read_ready(cx).map(drop)
+    }
+
+    fn noting<T>(&self, outcome: Poll<T>) -> Poll<T> {
+        self.activity.holds_back(outcome.is_pending());
+        outcome
     }
 }
 
@@ -59,6 +90,12 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
+        if !self.ahead.is_empty() {
+            let length = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead.split_to(length));
+            self.activity.received();
+            return Poll::Ready(Ok(()));
+        }
         let outcome = on_transport!(self, inner => inner.poll_read(cx, buffer));
         if buffer.filled().len() > before {
             self.activity.received();
@@ -69,7 +106,8 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        on_transport!(self, inner => inner.poll_write(cx, bytes))
+        let outcome = on_transport!(self, inner => inner.poll_write(cx, bytes));
+        self.noting(outcome)
     }
 
     fn poll_write_vectored(
@@ -77,7 +115,8 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        on_transport!(self, inner => inner.poll_write_vectored(cx, slices))
+        let outcome = on_transport!(self, inner => inner.poll_write_vectored(cx, slices));
+        self.noting(outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -88,7 +127,8 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_transport!(self, inner => inner.poll_flush(cx))
+        let outcome = on_transport!(self, inner => inner.poll_flush(cx));
+        self.noting(outcome)
     }
 
     /// Ends our side; when a body was left unread, waits for the client's end as well. Whoever looks after the
