@@ -195,6 +195,15 @@ impl Store {
         }
     }
 
+    /// Writes the committed rows of a SQLite database to a new file, while others read and write; the number of its
+    /// bytes. Other databases have tools of their own: nothing.
+    pub async fn backup(&self, to: &std::path::Path) -> Result<Option<u64>> {
+        match &self.backend {
+            Backend::Sqlite(database) => database.backup(to.to_owned()).await.map(Some),
+            Backend::Postgres(_) => Ok(None),
+        }
+    }
+
     /// By how many milliseconds our clock is ahead of the database's; nothing where both are this machine's.
     pub async fn clock_difference(&self) -> Result<Option<i64>> {
         let Backend::Postgres(database) = &self.backend else { return Ok(None) };

@@ -145,6 +145,14 @@ impl Database {
         self.writer.exclusively(work).await
     }
 
+    /// Writes what is committed at this moment to a new file, while others read and write, and looks whether it is
+    /// whole. The number of its bytes.
+    pub(crate) async fn backup(&self, to: PathBuf) -> Result<u64> {
+        let source = self.shared.path.clone();
+        let copied = tokio::task::spawn_blocking(move || copy(&source, &to)).await;
+        copied.unwrap_or_else(|error| Err(StoreError::Other(error.into())))
+    }
+
     pub(crate) fn commits(&self) -> u64 {
         self.writer.commits()
     }
@@ -170,6 +178,42 @@ fn open_writer(path: &Path) -> Result<Writer> {
 }
 
 /// Sessions and password hashes are in this file: nobody else on the machine reads it.
+fn copy(source: &Path, to: &Path) -> Result<u64> {
+    let failed = |error: std::io::Error| {
+        let to = to.display();
+        let problem = match error.kind() {
+            std::io::ErrorKind::AlreadyExists => format!("{to} is there already; a backup replaces nothing"),
+            _ => format!("{to}: {error}"),
+        };
+        StoreError::Unavailable(problem.into())
+    };
+    let mut options = std::fs::OpenOptions::new();
+    options.create_new(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(to).map_err(failed)?;
+    let write = || -> Result<()> {
+        let source = connect(source, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        // SQLite takes a name of bytes only as text.
+        let name = to.to_str().ok_or_else(|| StoreError::Url("the file's name must be UTF-8".to_owned()))?;
+        source.execute("vacuum into ?1", [name])?;
+        file.sync_all().map_err(failed)?;
+        let copy = connect(to, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let verdict: String = copy.query_row("pragma integrity_check", [], |row| row.get(0))?;
+        if verdict == "ok" {
+            Ok(())
+        } else {
+            Err(StoreError::Schema(format!("the copy is not whole: {verdict}")))
+        }
+    };
+    if let Err(error) = write() {
+        // Half a backup is worse than none. That it cannot be deleted either changes nothing about what is said.
+        let _ = std::fs::remove_file(to);
+        return Err(error);
+    }
+    Ok(file.metadata().map_err(failed)?.len())
+}
+
 fn create_private(path: &Path) -> Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.create(true).truncate(false).read(true).write(true);

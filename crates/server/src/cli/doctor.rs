@@ -1,6 +1,6 @@
 //! `narthex doctor`: what would go wrong, and what to do about it.
 
-use super::{Failure, block_on, database, print};
+use super::{Failure, block_on, database, print, serve};
 use crate::settings::{Flags, Settings};
 use narthex::{Environment, Migrate, Store, chain};
 use std::{fmt, path::Path};
@@ -60,6 +60,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     check_secret(&settings, &mut findings);
     check_base_url(&settings, &mut findings);
     check_proxies(&settings, &mut findings);
+    check_certificate(&settings, &mut findings);
     block_on(async {
         check_database(&settings, &mut findings).await;
         check_secondary(&settings, &mut findings).await;
@@ -142,6 +143,15 @@ fn check_proxies(settings: &Settings, findings: &mut Findings) {
             "proxies",
             "only those on this machine may name their clients; behind one elsewhere, list it in advanced.trusted-proxies",
         ),
+    }
+}
+
+fn check_certificate(settings: &Settings, findings: &mut Findings) {
+    match serve::certificates(&settings.options.tls) {
+        Ok(None) => {}
+        Ok(Some(_)) => findings.fine("certificate", "can be read, fits its key and has not ended"),
+        Err(Failure::Usage(problems)) => findings.wrong("certificate", problems.join("; ")),
+        Err(Failure::Failed(problem)) => findings.wrong("certificate", problem),
     }
 }
 

@@ -3,9 +3,16 @@
 use super::{Failure, print};
 use crate::settings::{Flags, Settings};
 use std::{
-    io::{Read as _, Write as _},
+    io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    sync::Arc,
     time::Duration,
+};
+use tokio_rustls::rustls::{
+    self, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
 /// How long the server may take to answer.
@@ -18,17 +25,77 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let asked = TcpStream::connect_timeout(&address, PATIENCE).and_then(|mut stream| {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        stream.write_all(
-            format!("GET /health HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").as_bytes(),
-        )?;
-        let mut answer = [0_u8; 12];
-        stream.read_exact(&mut answer)?;
-        Ok(answer)
+        match settings.options.tls.files() {
+            None => ask(&mut stream, address),
+            Some(_) => ask(&mut encrypted(stream, address).map_err(io::Error::other)?, address),
+        }
     });
     match asked {
         Ok(answer) if answer.ends_with(b" 200") => print("ok"),
         Ok(_) => Err(failed("answers, but not with 200")),
         Err(error) => Err(failed(&format!("does not answer: {error}"))),
+    }
+}
+
+fn ask(stream: &mut (impl Read + Write), address: SocketAddr) -> io::Result<[u8; 12]> {
+    let request = format!("GET /health HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = [0_u8; 12];
+    stream.read_exact(&mut answer)?;
+    Ok(answer)
+}
+
+fn encrypted(
+    stream: TcpStream,
+    address: SocketAddr,
+) -> Result<StreamOwned<ClientConnection, TcpStream>, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = Arc::new(AnyCertificate(Arc::clone(&provider)));
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    let name = ServerName::IpAddress(address.ip().into());
+    Ok(StreamOwned::new(ClientConnection::new(Arc::new(config), name)?, stream))
+}
+
+/// The server is asked by an address that is in no certificate, and told nothing that anybody may not know.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a user types.
 
+mod backup;
 mod config;
 mod database;
 mod doctor;
@@ -43,6 +44,8 @@ enum Command {
     Doctor(Flags),
     /// Adds missing tables and columns to the database.
     Migrate(migrate::Arguments),
+    /// Copies the SQLite file, while the server runs.
+    Backup(backup::Arguments),
     /// Lists every endpoint with its limit.
     Routes(routes::Arguments),
     /// Prints a new secret.
@@ -78,6 +81,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Config { command } => config::run(&command),
         Command::Doctor(flags) => doctor::run(&flags),
         Command::Migrate(arguments) => migrate::run(&arguments),
+        Command::Backup(arguments) => backup::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Secret => {
             crate::secret_file::new_secret().map_err(Failure::failed).and_then(|secret| print(&secret))

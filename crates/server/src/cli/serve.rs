@@ -20,8 +20,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let listen =
         inherited.first().map(std::net::TcpListener::local_addr).transpose().map_err(Failure::failed)?;
     let mut settings = Settings::load_for(flags, listen).map_err(Failure::Usage)?;
-    let certificates = certificates(&settings.options.tls)?;
     let log = Log::open(&settings.options.log).map_err(Failure::Failed)?;
+    let certificates = certificates(&settings.options.tls)?;
     let notes = settings.prepare().map_err(Failure::Failed)?;
     block_on(async {
         #[cfg(unix)]

@@ -6,6 +6,7 @@
 use super::{
     document::{Document, Place, joined},
     environment::variable,
+    upstream::instead_of,
 };
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
@@ -86,6 +87,13 @@ fn tell(table: &Table, steps: &[Step], message: &str, others: &[String], schema:
         let (Some(Step::Key(key)), section) = (steps.last(), &steps[..steps.len().saturating_sub(1)]) else {
             return format!("{path}: {message}");
         };
+        let upstreams = steps.iter().fold(String::new(), |path, step| match step {
+            Step::Key(key) => joined(&path, &kebab(key)),
+            Step::Index(_) => path,
+        });
+        if let Some(instead) = instead_of(&upstreams) {
+            return format!("{path}: is no option here: {instead}");
+        }
         let section_schema = section.iter().try_fold(schema, |node, step| inside(schema, node, step));
         let mut known: Vec<&str> = section_schema.into_iter().flat_map(|node| names(schema, node)).collect();
         if section.is_empty() {
@@ -141,16 +149,24 @@ fn shown(path: &str, value: &Value) -> String {
     }
 }
 
-/// The option that was meant: upstream's spelling, or a few letters away.
-fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
-    let kebab: String = key.chars().fold(String::new(), |mut text, letter| {
-        if letter.is_ascii_uppercase() && !text.is_empty() && !text.ends_with('-') {
+/// `sendOTP` and `send_otp` as they are here: `send-otp`. Acronyms are one word.
+fn kebab(key: &str) -> String {
+    let mut text = String::new();
+    let mut last_was_small = false;
+    for letter in key.chars() {
+        if letter.is_ascii_uppercase() && last_was_small {
             text.push('-');
         }
+        last_was_small = !letter.is_ascii_uppercase();
         text.push(if letter == '_' { '-' } else { letter.to_ascii_lowercase() });
-        text
-    });
-    // Acronyms are one word here, and letters of their own in what became of `baseURL`.
+    }
+    text
+}
+
+/// The option that was meant: upstream's spelling, or a few letters away.
+fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    let kebab = kebab(key);
+    // `disableCSRFCheck` has no capital where its acronym ends.
     let squeezed = |text: &str| text.replace('-', "");
     let same = known.iter().find(|name| squeezed(name) == squeezed(&kebab));
     let close = || {

@@ -11,6 +11,7 @@ mod mistakes;
 mod options;
 mod reference;
 mod tls;
+mod upstream;
 
 pub(crate) use self::{
     cors::CorsOptions,

@@ -140,3 +140,54 @@ fn health_is_asked_of_a_running_server() {
     assert_eq!(code, Some(1));
     assert!(stderr.contains("does not answer"), "{stderr}");
 }
+
+#[test]
+fn a_backup_of_a_running_server_is_whole_private_and_replaces_nothing() {
+    let database = Database::sqlite();
+    let server = Server::start(database.folder(), QUICK);
+    let mut client = server.connect();
+    let mut made = 0;
+    let mut sign_up_some = |client: &mut super::client::Client| {
+        for _ in 0..20 {
+            made += 1;
+            assert_eq!(client.exchange(&sign_up(&format!("user-{made}@example.com"))).status, 200);
+        }
+    };
+    sign_up_some(&mut client);
+    let (code, said, stderr) = narthex(&database, &["backup", "copy.db"], &[]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(said.starts_with("copy.db has ") && said.ends_with(" bytes and is whole\n"), "{said}");
+    // The server has not noticed, and what comes later is not in it.
+    sign_up_some(&mut client);
+    let copy = database.folder().join("copy.db");
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    let count = |file: &std::path::Path| -> i64 {
+        let file = rusqlite::Connection::open(file).unwrap();
+        file.query_row("select count(*) from user", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!((count(&copy), count(&database.file())), (20, 40));
+    let before = fs::read(&copy).unwrap();
+    let (code, _, stderr) = narthex(&database, &["backup", "copy.db"], &[]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("copy.db is there already"), "{stderr}");
+    assert_eq!(fs::read(&copy).unwrap(), before);
+    drop(server);
+
+    // A server serves it.
+    fs::rename(&copy, database.file()).unwrap();
+    for rest in ["narthex.db-wal", "narthex.db-shm"] {
+        let _ = fs::remove_file(database.folder().join(rest));
+    }
+    let server = Server::start(database.folder(), QUICK);
+    let sign_in = super::client::sign_in("user-20@example.com", "correct horse");
+    assert_eq!(server.connect().exchange(&sign_in).status, 200);
+}
+
+#[test]
+fn a_backup_of_nothing_is_refused() {
+    let database = Database::sqlite();
+    let (code, _, stderr) = narthex(&database, &["backup", "copy.db"], &[]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("there is no database"), "{stderr}");
+    assert!(!database.file().exists() && !database.folder().join("copy.db").exists());
+}

@@ -134,6 +134,18 @@ fn every_kind_of_mistake_says_what_would_be_right() {
             "[rate-limit]\nstorage = \"secondary-storage\"",
             "narthex.toml:2: rate-limit.storage = \"secondary-storage\": there is none",
         ),
+        (
+            "[emailVerification]\nsendOnSignUp = true",
+            "narthex.toml:1: emailVerification: is no option here: verifying addresses is not there yet",
+        ),
+        (
+            "[advanced]\ndisableCSRFCheck = true",
+            "narthex.toml:2: advanced.disableCSRFCheck: is no option; perhaps `disable-csrf-check` is meant",
+        ),
+        (
+            "[onAPIError]\nerrorURL = \"/\"",
+            "narthex.toml:1: onAPIError: is no option; perhaps `on-api-error` is meant",
+        ),
         ("secret = \"hunter2\"", "narthex.toml:1: secret: needs at least 32 characters"),
         ("secret = 42", "narthex.toml:1: secret = ***: must be text in quotes"),
         ("[[secrets]]\nversion = 1", "narthex.toml:1: secrets[0]: needs `value`: text in quotes"),

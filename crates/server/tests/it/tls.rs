@@ -4,7 +4,7 @@ use super::{
     binary::refused,
     client::{Client, get, get_session, sign_up},
     database::Database,
-    server::{QUICK, Server, command},
+    server::{self, QUICK, Server, command},
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, body::Bytes, client::conn::http2};
@@ -320,4 +320,14 @@ fn wait_for(condition: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "it did not happen within ten seconds");
         sleep(Duration::from_millis(10));
     }
+}
+
+#[test]
+fn health_is_asked_over_https_too() {
+    let database = Database::sqlite();
+    let (_, server) = start(database.folder(), "");
+    let mut command = server::narthex(database.folder());
+    let output = command.args(["health", "--listen", &server.address.to_string()]).output().unwrap();
+    let said = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!((output.status.code(), said), (Some(0), ("ok\n".to_owned(), String::new())));
 }
