@@ -75,6 +75,8 @@ class Normaliser {
   private cacheCount = 0;
   private window: [number, number] = [0, 0];
   private facts: string[] = [];
+  /** Every time that a row has had: what a cookie remembers may be older than the rows are. */
+  private readonly stored = new Set<number>();
 
   constructor(
     private readonly database: Database,
@@ -85,6 +87,7 @@ class Normaliser {
     if (step.kind === "client") return { ...step, result: this.text(step.result) };
     this.number += 1;
     if (step.kind === "advance") return step;
+    this.learnTimes(step.rows);
     if (step.kind === "sql") {
       this.learnText(step.sql[this.database]);
       this.before = this.tables(step.rows);
@@ -117,7 +120,7 @@ class Normaliser {
       .filter(([name]) => !TRANSPORT_HEADERS.has(name))
       .map(([name, value]): Header => [name, name === "set-cookie" ? this.cookie(value) : this.text(value)]);
     const response = { status: step.response.status, headers, body: this.body(step.response.body), ...(caches ? { caches } : {}) };
-    if (typeof step.response.body === "string") this.checkBodyTimes(step.response.body, step.rows);
+    if (typeof step.response.body === "string") this.checkBodyTimes(step.response.body);
     const rows = this.tables(step.rows);
     const differs = step.differs && this.resolve(step.differs, response, rows);
     this.before = { ...rows, ...differs?.narthex.rows?.[this.database] };
@@ -306,22 +309,25 @@ class Normaliser {
     return seconds === undefined ? undefined : `step${this.number}${seconds < 0 ? "-" : "+"}${Math.abs(seconds)}s`;
   }
 
-  /** Which of the body's times are in no row: a rounded or invented time would otherwise pass. */
-  private checkBodyTimes(body: string, rows: Tables) {
-    const stored = new Set<number>();
+  /** Remembers every time there is in the rows. */
+  private learnTimes(rows: Tables) {
     for (const row of Object.values(rows).flat()) {
       for (const value of Object.values(row)) {
         if (typeof value !== "string") continue;
-        if (isTime(value)) stored.add(Date.parse(value));
+        if (isTime(value)) this.stored.add(Date.parse(value));
         else {
-          for (const [match] of value.matchAll(ISO_TIME)) stored.add(Date.parse(match));
-          for (const [match] of value.matchAll(MILLIS)) stored.add(Number(match));
+          for (const [match] of value.matchAll(ISO_TIME)) this.stored.add(Date.parse(match));
+          for (const [match] of value.matchAll(MILLIS)) this.stored.add(Number(match));
         }
       }
     }
+  }
+
+  /** Which of the body's times were never in a row: a rounded or invented time would otherwise pass. */
+  private checkBodyTimes(body: string) {
     const matches = [...body.matchAll(/"([A-Za-z]+)":"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z)"/g)];
     for (const [, name, value = ""] of matches) {
-      if (!stored.has(Date.parse(value))) this.facts.push(timeInNoRow(name ?? ""));
+      if (!this.stored.has(Date.parse(value))) this.facts.push(timeInNoRow(name ?? ""));
     }
   }
 
