@@ -34,7 +34,7 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 /// After so long without a request the buffers of a connection are put away until there is another.
 const QUIET: Duration = Duration::from_secs(2);
@@ -114,14 +114,27 @@ impl Host {
         if let Err(error) = connection.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        match &self.acceptor {
-            None => self.http1(Transport::Plain(connection), peer).await,
-            // Boxed: a connection without TLS should not take the room of one with TLS and HTTP/2.
-            Some(acceptor) => Box::pin(self.tls(acceptor, connection, peer)).await,
+        // Whatever takes room is boxed: most connections are quiet most of the time, and then are as large as what they
+        // wait with.
+        let Some(acceptor) = &self.acceptor else {
+            return self.http1(Transport::Plain(connection), peer).await;
+        };
+        let Some(connection) = Box::pin(self.handshake(acceptor, connection, peer)).await else { return };
+        let speaks_http2 = connection.get_ref().1.alpn_protocol() == Some(b"h2");
+        let transport = Transport::Tls(connection);
+        if speaks_http2 {
+            Box::pin(self.http2(transport, peer)).await;
+        } else {
+            self.http1(transport, peer).await;
         }
     }
 
-    async fn tls(&self, acceptor: &TlsAcceptor, connection: TcpStream, peer: SocketAddr) {
+    async fn handshake(
+        &self,
+        acceptor: &TlsAcceptor,
+        connection: TcpStream,
+        peer: SocketAddr,
+    ) -> Option<Box<TlsStream<TcpStream>>> {
         let handshake = tokio::time::timeout(self.limits.head, acceptor.accept(connection));
         let told = async {
             let told = self.stop.listeners.notified();
@@ -129,49 +142,52 @@ impl Host {
                 told.await;
             }
         };
-        let connection = tokio::select! {
+        tokio::select! {
             outcome = handshake => match outcome {
-                Ok(Ok(connection)) => connection,
-                Ok(Err(error)) => return tracing::debug!(%peer, %error, "a TLS handshake failed"),
-                Err(_) => return tracing::debug!(%peer, "a TLS handshake took too long"),
+                Ok(Ok(connection)) => return Some(Box::new(connection)),
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
             },
             // Nothing was asked yet.
-            () = told => return,
-        };
-        let speaks_http2 = connection.get_ref().1.alpn_protocol() == Some(b"h2");
-        let transport = Transport::Tls(Box::new(connection));
-        if speaks_http2 {
-            self.http2(transport, peer).await;
-        } else {
-            self.http1(transport, peer).await;
+            () = told => {}
         }
+        None
     }
 
     async fn http1(&self, transport: Transport, peer: SocketAddr) {
         let activity = Arc::new(Activity::new(true));
         let visit = self.visit(&activity, peer);
-        let mut stream = Stream::new(transport, Arc::clone(&activity));
+        let mut stream = Stream::new(transport, activity);
         let mut quiet_since = Instant::now();
         // With the end of a TLS handshake a request may have come already.
         let mut has_bytes = stream.is_tls();
-        // Most connections are quiet most of the time, and then have no buffers.
         while has_bytes || self.is_spoken_to(&stream, quiet_since).await {
             has_bytes = false;
-            let visit = Arc::clone(&visit);
-            let answer = service_fn(move |request| respond(&visit, request));
-            let mut connection = self.http1.serve_connection(TokioIo::new(stream), answer);
-            let outcome =
-                self.look_after(Pin::new(&mut connection), &activity, quiet_since, Some(QUIET), peer).await;
-            match outcome {
-                Outcome::Quiet { since } => quiet_since = since,
-                Outcome::Ended => return,
+            match Box::pin(self.http1_until_quiet(stream, &visit, quiet_since)).await {
+                Some(quiet) => (stream, quiet_since) = quiet,
+                None => return,
             }
-            let parts = connection.into_parts();
-            stream = parts.io.into_inner();
-            stream.put_back(parts.read_buf);
         }
         // TLS says that it ends.
         let _ = tokio::time::timeout(CLOSING, stream.shutdown()).await;
+    }
+
+    /// Serves requests until there is none for a while; then gives back the stream, and since when that is so.
+    async fn http1_until_quiet(
+        &self,
+        stream: Stream,
+        visit: &Arc<Visit>,
+        quiet_since: Instant,
+    ) -> Option<(Stream, Instant)> {
+        let for_requests = Arc::clone(visit);
+        let answer = service_fn(move |request| respond(&for_requests, request));
+        let mut connection = self.http1.serve_connection(TokioIo::new(stream), answer);
+        let outcome = self.look_after(Pin::new(&mut connection), visit, quiet_since, Some(QUIET)).await;
+        let Outcome::Quiet { since } = outcome else { return None };
+        let parts = connection.into_parts();
+        let mut stream = parts.io.into_inner();
+        stream.put_back(parts.read_buf);
+        Some((stream, since))
     }
 
     /// Waits for bytes; whether some came before it was time to close.
@@ -191,11 +207,12 @@ impl Host {
 
     async fn http2(&self, transport: Transport, peer: SocketAddr) {
         let activity = Arc::new(Activity::new(false));
-        let stream = TokioIo::new(Stream::new(transport, Arc::clone(&activity)));
         let visit = self.visit(&activity, peer);
-        let answer = service_fn(move |request| respond(&visit, request));
+        let stream = TokioIo::new(Stream::new(transport, activity));
+        let for_requests = Arc::clone(&visit);
+        let answer = service_fn(move |request| respond(&for_requests, request));
         let connection = pin!(self.http2.serve_connection(stream, answer));
-        self.look_after(connection, &activity, Instant::now(), None, peer).await;
+        self.look_after(connection, &visit, Instant::now(), None).await;
     }
 
     fn visit(&self, activity: &Arc<Activity>, peer: SocketAddr) -> Arc<Visit> {
@@ -207,11 +224,11 @@ impl Host {
     async fn look_after<C: Finish>(
         &self,
         mut connection: Pin<&mut C>,
-        activity: &Activity,
+        visit: &Visit,
         mut since: Instant,
         quiet: Option<Duration>,
-        peer: SocketAddr,
     ) -> Outcome {
+        let (activity, peer) = (visit.activity(), visit.peer());
         let Limits { head, idle } = self.limits;
         let mut told = pin!(self.stop.listeners.notified());
         let mut listens = false;

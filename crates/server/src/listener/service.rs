@@ -66,6 +66,14 @@ impl Visit {
         Self { handler, activity, peer }
     }
 
+    pub(super) fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
     pub(super) fn begin(self: &Arc<Self>) -> Begun {
         self.activity.begin();
         Begun(Arc::clone(self))

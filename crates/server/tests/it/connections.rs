@@ -107,6 +107,28 @@ fn a_connection_that_asks_nothing_is_closed() {
 }
 
 #[test]
+fn a_connection_that_was_quiet_is_served_as_before() {
+    let database = Database::sqlite();
+    let server = Server::start(database.folder(), "");
+    let mut fresh = server.connect();
+    let mut used = server.connect();
+    let mut begun = server.connect();
+    assert_eq!(used.exchange(&get("/api/auth/ok", "")).status, 200);
+    // A request, and half of the next one.
+    let request = get("/api/auth/ok", "");
+    let (half, rest) = request.split_at(20);
+    assert_eq!(begun.exchange(&[&request, half].concat()).status, 200);
+    // Its buffers are put away after two seconds.
+    sleep(Duration::from_millis(3500));
+    assert_eq!(begun.exchange(rest).status, 200, "nothing of it was lost");
+    for client in [&mut fresh, &mut used, &mut begun] {
+        for _ in 0..2 {
+            assert_eq!(client.exchange(&request).status, 200);
+        }
+    }
+}
+
+#[test]
 fn a_body_that_does_not_come_is_not_waited_for() {
     let database = Database::sqlite();
     let server = Server::start(

@@ -108,6 +108,9 @@ fn an_account_is_made_over_https() {
     assert_eq!(session.json()["user"]["email"], "ada@example.com");
     assert_eq!(session.header("strict-transport-security"), None, "nobody pins localhost");
     assert_eq!(session.json()["session"]["ipAddress"], "127.0.0.1");
+    // Its buffers are put away after two seconds, and nobody notices.
+    sleep(Duration::from_millis(2500));
+    assert_eq!(client.exchange(&get_session(&reply.cookie())).json()["user"], session.json()["user"]);
     // Whoever speaks no TLS gets nothing, and disturbs nobody.
     let mut plain = server.connect();
     plain.send(&get("/health", "")).unwrap();
