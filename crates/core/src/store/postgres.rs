@@ -16,7 +16,7 @@ use super::{
     sql::Statement,
     value::Value,
 };
-use crate::config::DatabaseOptions;
+use crate::{config::DatabaseOptions, time::Time};
 use deadpool::managed::{
     Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult, TimeoutType,
 };

@@ -237,6 +237,10 @@ fn the_environment_comes_after_the_file_and_names_that_others_read_come_last() {
         in_force(folder, &origins, "trusted-origins"),
         toml::Value::Array(vec!["http://a.example".into(), "http://b.example".into()])
     );
+    assert_eq!(
+        in_force(folder, &[("CORS_ORIGINS", " http://a.example ,,http://b.example")], "cors.origins"),
+        toml::Value::Array(vec!["http://a.example".into(), "http://b.example".into()])
+    );
     let named = folder.join("other.toml");
     fs::write(&named, "base-path = \"/other\"\n").unwrap();
     assert_eq!(in_force(folder, &[("NARTHEX_CONFIG", named.to_str().unwrap())], "base-path"), text("/other"));
