@@ -12,6 +12,7 @@ mod migrate;
 mod model;
 mod postgres;
 mod postgres_connect;
+mod postgres_connection;
 mod postgres_url;
 mod postgres_value;
 mod resolved;

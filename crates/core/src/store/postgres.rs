@@ -10,9 +10,11 @@
 
 use super::{
     Result, Row, StoreError,
-    postgres_connect::{Connected, Connector},
+    postgres_connect::Connector,
+    postgres_connection::{
+        Connection, Failure, backend, backend_statement, is_no_value, is_read_only, is_sign_of_pooler,
+    },
     postgres_url::PostgresUrl,
-    postgres_value::Literal,
     sql::Statement,
     value::Value,
 };
@@ -20,19 +22,15 @@ use crate::{config::DatabaseOptions, time::Time};
 use deadpool::managed::{
     Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult, TimeoutType,
 };
-use futures_util::TryStreamExt as _;
-use postgres_types::Type;
 use std::{
-    collections::HashMap,
     future::Future,
     sync::{
         Arc, PoisonError, RwLock, Weak,
-        atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
-use tokio::{sync::watch, task::AbortHandle, time::timeout};
-use tokio_postgres::{Client, RowStream};
+use tokio::time::timeout;
 
 /// Connections that everyone's reads of one row share, where there are enough.
 const SHARED: usize = 2;
@@ -74,82 +72,6 @@ struct Slot {
     was_used: AtomicBool,
 }
 
-/// A connection and what is prepared on it.
-pub(super) struct Connection {
-    client: Client,
-    task: AbortHandle,
-    has_ended: watch::Receiver<Option<bool>>,
-    prepared: RwLock<HashMap<Arc<str>, tokio_postgres::Statement>>,
-    /// The number of the server's process that answered last; 0 before.
-    backend: AtomicI32,
-    /// Whether the server has stopped taking writes, so that another connection is to be made.
-    is_unfit: AtomicBool,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // It would go on waiting for an answer that may never come.
-        self.task.abort();
-    }
-}
-
-/// A statement that was refused or lost.
-struct Failure {
-    error: StoreError,
-    /// Whether it is certain that the server has not begun with it, so that it may be sent again.
-    never_ran: bool,
-    is_no_value: bool,
-}
-
-impl Failure {
-    fn new(error: tokio_postgres::Error, has_begun: bool) -> Self {
-        // A server that stops tells each session so, and one without the statement of that name says so, before it
-        // has looked at what was sent. What runs is announced before it can fail.
-        let says_no = |code: &str| matches!(code, "57P01" | "57P02" | "57P03");
-        let has_said_no = error.code().is_some_and(|code| says_no(code.code())) || is_sign_of_pooler(&error);
-        let never_ran = (has_said_no && !has_begun) || is_read_only(&error);
-        Self { is_no_value: is_no_value(&error), error: error.into(), never_ran }
-    }
-
-    fn surely(error: StoreError) -> Self {
-        Self { error, never_ran: false, is_no_value: false }
-    }
-}
-
-impl From<Failure> for StoreError {
-    fn from(failure: Failure) -> Self {
-        failure.error
-    }
-}
-
-/// A name that was given on one session is unknown, or already taken, on another.
-fn is_sign_of_pooler(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|code| matches!(code.code(), "26000" | "42P05"))
-}
-
-/// `read_only_sql_transaction`: nothing was written.
-fn is_read_only(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|code| code.code() == "25006")
-}
-
-/// Text that the column's type cannot have, such as an id that is none: no row has it. Where statements have names, the
-/// types are known and nothing is asked.
-fn is_no_value(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|code| matches!(code.code(), "22P02" | "22003"))
-}
-
-/// Asks for the number of the server's process.
-fn backend_statement() -> Statement {
-    Statement { text: "select pg_backend_pid()".into(), values: Vec::new() }
-}
-
-fn backend(row: Option<&Row>) -> i32 {
-    match row.map(Vec::as_slice) {
-        Some([Value::Integer(number)]) => i32::try_from(*number).unwrap_or(0),
-        _ => 0,
-    }
-}
-
 /// Makes the pool's connections.
 struct Opener(Arc<Connector>);
 
@@ -162,7 +84,7 @@ impl Manager for Opener {
     }
 
     async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<StoreError> {
-        if connection.client.is_closed() || connection.is_unfit.load(Ordering::Relaxed) {
+        if !connection.is_fit() {
             return Err(RecycleError::message("it is of no use any more"));
         }
         Ok(())
@@ -228,7 +150,7 @@ impl Database {
         }
         let (row, connection) = self.read(&statement, false).await?;
         let number = backend(row.as_ref());
-        let before = connection.backend.swap(number, Ordering::Relaxed);
+        let before = connection.answered_by(number);
         if before != 0 && before != number {
             self.expect_pooler("the server's process behind a connection has changed");
         }
@@ -238,12 +160,13 @@ impl Database {
     /// Two connections to a server have two processes there; with a transaction pooler they take turns with one. Asked
     /// one after the other, so that the first is free again.
     async fn look_for_pooler(&self) -> Result<()> {
-        for _ in 0..self.inner.shared.len().max(1) {
+        // Others who use the same pooler may come between two questions, so it is asked more than once.
+        let rounds = if self.inner.is_pooler_named { 1 } else { 3 };
+        for _ in 0..rounds * self.inner.shared.len().max(1) {
             self.ping().await?;
         }
         let shared = self.inner.shared.iter().filter_map(Slot::current);
-        let mut backends: Vec<_> =
-            shared.map(|connection| connection.backend.load(Ordering::Relaxed)).collect();
+        let mut backends: Vec<_> = shared.map(|connection| connection.backend()).collect();
         if backends.len() == 1 && !self.inner.is_pooler_named {
             backends.push(backend(self.scan(&backend_statement()).await?.first()));
         }
@@ -279,7 +202,7 @@ impl Database {
         }
         // What took writes has become a standby, and another host takes them now.
         if is_read_only(error) {
-            connection.is_unfit.store(true, Ordering::Relaxed);
+            connection.is_of_no_use();
             self.forget_idle();
             for slot in &self.inner.shared {
                 slot.empty();
@@ -327,7 +250,7 @@ impl Database {
             let Ok(answer) = timeout(PATIENCE, connection.one(statement, has_name)).await else {
                 // Everyone behind it waits for the same.
                 self.forget(&connection);
-                self.inner.connector.cancel(&connection.client);
+                self.give_up(&connection);
                 return Err(StoreError::Deadline);
             };
             let error = match answer {
@@ -446,6 +369,12 @@ impl Database {
         self.inner.pool.retain(|_, _| false);
     }
 
+    /// Nobody waits any more for what is under way there.
+    fn give_up(&self, connection: &Connection) {
+        connection.give_up();
+        self.inner.connector.cancel(&connection.client);
+    }
+
     fn forget(&self, lost: &Arc<Connection>) {
         for slot in &self.inner.shared {
             let mut connection = slot.connection.write().unwrap_or_else(PoisonError::into_inner);
@@ -499,83 +428,11 @@ fn close_what_idles(database: Weak<Inner>, idle: Duration) {
 impl Slot {
     fn current(&self) -> Option<Arc<Connection>> {
         let connection = self.connection.read().unwrap_or_else(PoisonError::into_inner);
-        connection.as_ref().filter(|connection| !connection.client.is_closed()).map(Arc::clone)
+        connection.as_ref().filter(|connection| connection.is_fit()).map(Arc::clone)
     }
 
     fn empty(&self) {
         drop(self.connection.write().unwrap_or_else(PoisonError::into_inner).take());
-    }
-}
-
-impl Connection {
-    async fn open(connector: &Connector) -> Result<Self> {
-        let Connected { client, task, has_ended } = connector.connect().await?;
-        Ok(Self {
-            client,
-            task,
-            has_ended,
-            prepared: RwLock::default(),
-            backend: AtomicI32::new(0),
-            is_unfit: AtomicBool::new(false),
-        })
-    }
-
-    /// Sends a statement; what it answers is still to come, but it is certain that it runs.
-    async fn ask(&self, statement: &Statement, has_name: bool) -> Result<RowStream, tokio_postgres::Error> {
-        if has_name {
-            let prepared = self.prepare(&statement.text).await?;
-            self.client.query_raw(&prepared, &statement.values).await
-        } else {
-            // The server finds out the types of the parameters, as it does for names.
-            let values = statement.values.iter().map(|value| (Literal(value), Type::UNKNOWN));
-            self.client.query_typed_raw(&statement.text, values).await
-        }
-    }
-
-    async fn one(&self, statement: &Statement, has_name: bool) -> Result<Option<Row>, tokio_postgres::Error> {
-        let stream = self.ask(statement, has_name).await?;
-        futures_util::pin_mut!(stream);
-        let Some(first) = stream.try_next().await? else { return Ok(None) };
-        while stream.try_next().await?.is_some() {}
-        decode(&first).map(Some)
-    }
-
-    /// Whether a statement that got no answer was never sent, because the server had taken its leave before.
-    async fn never_sent(&self, error: &tokio_postgres::Error) -> bool {
-        if !error.is_closed() {
-            return false;
-        }
-        let mut has_ended = self.has_ended.clone();
-        has_ended.wait_for(Option::is_some).await.is_ok_and(|end| *end == Some(true))
-    }
-
-    /// All rows, and how many were changed; an error comes with whether the server had begun.
-    async fn all(
-        &self,
-        statement: &Statement,
-        has_name: bool,
-    ) -> Result<(Vec<Row>, u64), (tokio_postgres::Error, bool)> {
-        let stream = self.ask(statement, has_name).await.map_err(|error| (error, false))?;
-        futures_util::pin_mut!(stream);
-        let mut rows = Vec::new();
-        while let Some(row) = stream.try_next().await.map_err(|error| (error, true))? {
-            rows.push(decode(&row).map_err(|error| (error, true))?);
-        }
-        let changed = stream.rows_affected().unwrap_or(0);
-        Ok((rows, changed))
-    }
-
-    async fn prepare(&self, text: &Arc<str>) -> Result<tokio_postgres::Statement, tokio_postgres::Error> {
-        let known = self.prepared.read().unwrap_or_else(PoisonError::into_inner).get(text).cloned();
-        if let Some(statement) = known {
-            return Ok(statement);
-        }
-        let statement = self.client.prepare(text).await?;
-        self.prepared
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(Arc::clone(text), statement.clone());
-        Ok(statement)
     }
 }
 
@@ -648,8 +505,8 @@ impl Drop for Transaction {
         let Some(connection) = self.connection.take() else { return };
         // Cut off in the middle. The server notices that nobody listens any more only once the statement under way has
         // ended, and that may be waiting for a lock: it is cancelled.
-        self.database.inner.connector.cancel(&connection.client);
-        drop(Object::take(connection));
+        let connection = Object::take(connection);
+        self.database.give_up(&connection);
     }
 }
 
@@ -659,8 +516,4 @@ async fn within<T>(work: impl Future<Output = Result<T, tokio_postgres::Error>>)
         Ok(outcome) => Ok(outcome?),
         Err(_) => Err(StoreError::Deadline),
     }
-}
-
-fn decode(row: &tokio_postgres::Row) -> Result<Row, tokio_postgres::Error> {
-    (0..row.len()).map(|position| row.try_get::<_, Value>(position)).collect()
 }
