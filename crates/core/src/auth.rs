@@ -336,6 +336,7 @@ impl Parts {
     ) -> Self {
         let mut layout = config.layout(problems);
         layout.namespace = namespace.map(str::to_owned);
+        let resolved = config.clone().resolve(problems);
         let schema =
             Schema::resolve(manifest.tables.iter().cloned(), manifest.extensions.iter().cloned(), layout);
         Self {
@@ -343,7 +344,7 @@ impl Parts {
             cookies: AuthCookies::new(config, problems),
             blocklist: Blocklist::load(&config.password, problems),
             schema: schema.map_err(|mut mistakes| problems.append(&mut mistakes)).unwrap_or_default(),
-            resolved: config.clone().resolve(problems),
+            resolved,
         }
     }
 }

@@ -56,7 +56,9 @@ async fn build(database: &Database, migrate: Migrate) -> Result<Auth, String> {
 async fn an_empty_database_gets_upstreams_statements_and_a_table_of_ours() {
     let database = Database::fresh().await;
     let refusal = build(&database, Migrate::Check).await.err().expect("it is not up to date");
-    let statements = refusal.strip_prefix("the database is not up to date; run:\n").expect("the statements");
+    let statements = refusal
+        .strip_prefix("the database is not up to date; run `narthex migrate`, or:\n")
+        .expect("the statements");
     let statements = statements.replace(";\n", "\n");
     let (_, upstream) =
         UPSTREAM.into_iter().find(|(dialect, _)| *dialect == database.dialect()).expect("both are there");
@@ -181,7 +183,7 @@ create index "user_plan_idx" on "user" ("plan");
 create unique index "user_handle_uidx" on "user" ("handle");"#
         }
     };
-    assert_eq!(refusal, format!("the database is not up to date; run:\n{statements}"));
+    assert_eq!(refusal, format!("the database is not up to date; run `narthex migrate`, or:\n{statements}"));
 
     let app = TestApp::builder().database(&database).config(change).seed(2).build().await;
     let ada = app.store().find(narthex::model::User::EMAIL.eq(crate::support::ADA)).await;

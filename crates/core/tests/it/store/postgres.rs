@@ -24,7 +24,7 @@ async fn tables_are_in_the_schema_that_the_operator_names() {
     let check = DatabaseOptions { migrate: Migrate::Check, ..options.clone() };
     let refusal = build(database.url(), check.clone()).await.err().expect("nothing is there yet");
     let first = format!(
-        "the database is not up to date; run:\ncreate schema \"{schema}\";\ncreate table \"{schema}\"."
+        "the database is not up to date; run `narthex migrate`, or:\ncreate schema \"{schema}\";\ncreate table \"{schema}\"."
     );
     assert!(refusal.starts_with(&first), "{refusal}");
     assert!(refusal.contains(&format!(" references \"{schema}\".\"user\" (\"id\")")), "{refusal}");
