@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    error::{Code, Error},
+    error::{Code, Error, chain},
     model,
     model::new_id,
     plugin::Event,
@@ -142,7 +142,11 @@ impl Users<&mut Tx> {
 pub(super) fn unwritable(error: Error, code: Code) -> Error {
     let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<StoreError>());
     match source {
-        Some(StoreError::Other(_) | StoreError::Unique { .. }) => Error::unprocessable(code).caused_by(error),
+        Some(StoreError::Other(_) | StoreError::Unique { .. }) => {
+            // It may be the operator's to mend: a column that only they know and that must have a value.
+            tracing::warn!(error = chain(&error), "the database refused a record");
+            Error::unprocessable(code).caused_by(error)
+        }
         _ => error,
     }
 }

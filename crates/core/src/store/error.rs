@@ -57,9 +57,10 @@ impl From<rusqlite::Error> for StoreError {
                 },
                 ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Busy,
                 ErrorCode::OperationInterrupted => Self::Deadline,
-                ErrorCode::CannotOpen | ErrorCode::SystemIoFailure | ErrorCode::DiskFull => {
-                    Self::Unavailable(error.into())
-                }
+                ErrorCode::CannotOpen
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DiskFull
+                | ErrorCode::ReadOnly => Self::Unavailable(error.into()),
                 _ => Self::Other(error.into()),
             },
             _ => Self::Other(error.into()),
@@ -84,7 +85,7 @@ impl From<tokio_postgres::Error> for StoreError {
                     .map(|column| column.trim_matches('"').to_owned());
                 match (database.table(), column) {
                     (Some(table), Some(column)) => Self::Unique { table: table.to_owned(), column },
-                    _ => Self::Other(error.into()),
+                    _ => Self::Other(told(database)),
                 }
             }
             // query_canceled
@@ -93,14 +94,19 @@ impl From<tokio_postgres::Error> for StoreError {
             // of makes of a prepared statement: there is none of that name, or one of somebody else's
             "55P03" | "40P01" | "40001" | "26000" | "42P05" => Self::Busy,
             // read_only_sql_transaction: a standby, which another host has taken over from
-            "25006" => Self::Unavailable(error.into()),
+            "25006" => Self::Unavailable(told(database)),
             // connection exceptions, insufficient resources, operator intervention
             code if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
-                Self::Unavailable(error.into())
+                Self::Unavailable(told(database))
             }
-            _ => Self::Other(error.into()),
+            _ => Self::Other(told(database)),
         }
     }
+}
+
+/// What PostgreSQL says, for the log. Its detail is left out: that shows the row, with the password's hash in it.
+fn told(error: &tokio_postgres::error::DbError) -> BoxError {
+    format!("{}: {} ({})", error.severity(), error.message(), error.code().code()).into()
 }
 
 /// Table and column of SQLite's `UNIQUE constraint failed: user.email`.
