@@ -6,6 +6,7 @@
 
 use crate::{
     auth::Engine,
+    error::chain,
     http::Extract,
     http::cookies,
     input::{CoercedBoolean, Input as _, from_query},
@@ -123,7 +124,13 @@ async fn stored(
         cx.forget_session();
         if let Some(kept_until) = kept_until.filter(|_| is_expired && may_write) {
             let delete = cx.transact(async |tx: &mut Tx| tx.sessions().delete_ended(token, kept_until).await);
-            Box::pin(delete).await?;
+            match Box::pin(delete).await {
+                // Whoever looks next deletes it.
+                Err(error) if cannot_be_written(&error) => {
+                    tracing::warn!(error = chain(&error), "a session that has ended could not be deleted");
+                }
+                deleted => deleted?,
+            }
         }
         return Ok(None);
     };
@@ -143,7 +150,14 @@ async fn stored(
     }
     let lifetime = limit.cut(engine.resolved.expires_in, signed_in.session.created_at, now);
     let renewed = model::Session::EXPIRES_AT.set(now + lifetime);
-    let renewed = Box::pin(cx.update_session(token, renewed)).await?;
+    let renewed = match Box::pin(cx.update_session(token, renewed)).await {
+        Err(error) if cannot_be_written(&error) => {
+            tracing::warn!(error = chain(&error), "a session could not be renewed and is answered as it is");
+            cx.cache_session(&signed_in, true);
+            return Ok(Some(Current::new(signed_in, None)));
+        }
+        renewed => renewed?,
+    };
     let Some(mut session) = renewed else {
         // Signed out elsewhere since we looked.
         cx.forget_session();
@@ -153,6 +167,11 @@ async fn stored(
     let signed_in = SignedIn { session, ..signed_in };
     cx.set_session(&signed_in, true);
     Ok(Some(Current::new(signed_in, None)))
+}
+
+/// Whoever only asks whose session it is need not be told that the database takes no writes just now.
+fn cannot_be_written(error: &Error) -> bool {
+    error.status() == StatusCode::SERVICE_UNAVAILABLE
 }
 
 fn is_set(flag: Option<CoercedBoolean>) -> bool {
