@@ -116,8 +116,7 @@ impl Guessing {
     /// Counts an attempt; answers how many failures it comes after, or refuses it.
     async fn count(&self, store: &Store, turn: &Turn, now: Time) -> Result<i64> {
         let guesses = Guesses::new(store);
-        let quiet_since = now - self.quiet_period;
-        if let Some(guess) = guesses.count(&turn.key, now, quiet_since, self.max_failures).await? {
+        if let Some(guess) = guesses.count(&turn.key, now, self.quiet_period, self.max_failures).await? {
             return Ok(guess.failures.saturating_sub(1).saturating_sub(turn.others()));
         }
         // Forgiven meanwhile: try again at once.
@@ -205,9 +204,9 @@ impl Ctx {
     }
 
     fn prune_guesses(&self, quiet_period: Duration) {
-        let (store, quiet_since) = (self.store().clone(), self.now() - quiet_period);
+        let (store, now) = (self.store().clone(), self.now());
         self.engine.env.spawn(async move {
-            match Guesses::new(&store).prune(quiet_since).await {
+            match Guesses::new(&store).prune(now, quiet_period).await {
                 Ok(pruned) => tracing::debug!(pruned, "forgot old password failures"),
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "old password failures could not be deleted");

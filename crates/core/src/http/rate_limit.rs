@@ -209,7 +209,7 @@ impl RateLimiter {
             Counting::Memory(counters) => counters.count(key, limit.rate.max, millis(limit.rate.window), now),
             Counting::Database(shared) => match (&shared.local, &limit.rule.paths) {
                 (Some(local), Paths::All) => local.count(key, limit.rate.max, millis(limit.rate.window), now),
-                _ => match shared.refused.refused_for(key, now) {
+                _ => match shared.refused.refused_for(key, millis(limit.rate.window), now) {
                     Some(rest) => Err(rest),
                     None => Box::pin(shared.count(store, env, &limit, client, key, now)).await?,
                 },
@@ -275,7 +275,9 @@ impl Shared {
         };
         self.tidy(store, env, now);
         for _ in 0..TRIES {
+            // A clock that was wrong may have dated it ahead: that must not lengthen anybody's wait.
             let idle = RateLimit::LAST_REQUEST.lte(now - window);
+            let idle = idle.or(RateLimit::LAST_REQUEST.gt(now + window));
             let within = RateLimit::COUNT.lt(i64::from(limit.rate.max.min(i32::MAX.unsigned_abs())));
             let counted = store.tally(&row, RateLimit::KEY, RateLimit::COUNT, idle, within).await?;
             if counted.is_some() {
@@ -297,15 +299,16 @@ impl Shared {
     fn tidy(&self, store: &Store, env: &Env, now: i64) {
         let due = self.tidied_next.load(Ordering::Relaxed);
         let next = now.saturating_add(self.longest);
-        let is_mine = due <= now
+        // Further ahead than it is ever set: a clock has been set back.
+        let is_mine = (due <= now || due > next)
             && self.tidied_next.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         // At start there is nothing to wait for, but nothing has been counted either.
         if !is_mine || due == i64::MIN {
             return;
         }
-        let (store, old) = (store.clone(), now - self.longest);
+        let (store, old) = (store.clone(), RateLimit::LAST_REQUEST.lt(now - self.longest));
+        let old = old.or(RateLimit::LAST_REQUEST.gt(now + self.longest));
         env.spawn(async move {
-            let old = RateLimit::LAST_REQUEST.lt(old);
             if let Err(error) = store.delete_some(old, DELETED_AT_ONCE).await {
                 tracing::warn!(error = chain(&error), "old request counts could not be deleted");
             }

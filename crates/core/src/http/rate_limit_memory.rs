@@ -77,10 +77,11 @@ impl Counters {
         Ok(())
     }
 
-    /// For how many milliseconds more the key is known to be refused.
-    pub(super) fn refused_for(&self, key: Key, now: i64) -> Option<i64> {
+    /// For how many milliseconds more the key is known to be refused. Longer than the window is nobody: a clock has been
+    /// set back.
+    pub(super) fn refused_for(&self, key: Key, window: i64, now: i64) -> Option<i64> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.counts.get(&key).map(|count| count.ends - now).filter(|rest| *rest > 0)
+        inner.counts.get(&key).map(|count| count.ends - now).filter(|rest| (1..=window).contains(rest))
     }
 
     /// Remembers that the key is refused for so long.

@@ -7,9 +7,10 @@ use crate::{
     Result,
     guessing::Forgiven,
     model,
-    store::{self, Store, StoreError, Tx},
+    store::{self, Filter, Store, StoreError, Tx},
     time::Time,
 };
+use std::time::Duration;
 
 model! {
     /// What is known of the attempts at one account.
@@ -36,13 +37,13 @@ impl<D> Guesses<D> {
 }
 
 impl Guesses<&Store> {
-    /// Counts an attempt, unless there have been `limit` since `quiet_since`: then nothing is written and `None` comes
-    /// back.
+    /// Counts an attempt, unless there have been `limit` without a quiet period since: then nothing is written and
+    /// `None` comes back.
     pub(crate) async fn count(
         &self,
         key: &str,
         now: Time,
-        quiet_since: Time,
+        quiet_period: Duration,
         limit: i64,
     ) -> Result<Option<Guess>> {
         let attempt = Guess {
@@ -52,7 +53,7 @@ impl Guesses<&Store> {
             extra: store::Record::default(),
             hidden: store::Record::default(),
         };
-        let stale = Guess::LAST_ATTEMPT.lte(quiet_since);
+        let stale = stale(now, quiet_period);
         Ok(self
             .database
             .tally(&attempt, Guess::ID, Guess::FAILURES, stale, Guess::FAILURES.lt(limit))
@@ -77,17 +78,22 @@ impl Guesses<&Store> {
         Ok(())
     }
 
-    /// Deletes what has been quiet, a few rows at a time; answers how many.
-    pub(crate) async fn prune(&self, quiet_since: Time) -> Result<u64, StoreError> {
+    /// Deletes what counts no longer, a few rows at a time; answers how many.
+    pub(crate) async fn prune(&self, now: Time, quiet_period: Duration) -> Result<u64, StoreError> {
         let mut pruned = 0;
         loop {
-            let quiet = Guess::LAST_ATTEMPT.lte(quiet_since);
-            match self.database.delete_some(quiet, PRUNED_AT_ONCE).await? {
+            match self.database.delete_some(stale(now, quiet_period), PRUNED_AT_ONCE).await? {
                 0 => return Ok(pruned),
                 some => pruned += some,
             }
         }
     }
+}
+
+/// What counts no longer: it has been quiet, or a clock that was wrong has dated it further ahead than an attempt can
+/// matter. Otherwise an account would be locked until that day comes.
+fn stale(now: Time, quiet_period: Duration) -> Filter<Guess> {
+    Guess::LAST_ATTEMPT.lte(now - quiet_period).or(Guess::LAST_ATTEMPT.gt(now + quiet_period))
 }
 
 impl Guesses<&mut Tx> {
