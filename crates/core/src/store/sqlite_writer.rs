@@ -5,17 +5,24 @@
 //! makes them all durable. Nobody is answered before it, and when it fails it fails for all of them. The commit,
 //! with its fsync, runs off the async threads. A batch is at most [`BATCH`] transactions.
 //!
+//! A commit that cannot be synced has failed, and the next one may succeed: it writes all its pages anew behind the
+//! last commit that is on the disk, so that nothing it depends on was in a sync that failed. Folding the log into the
+//! database is not like that. Pages may be written in one go and synced in another, and after a failed sync the
+//! kernel takes them for written: the next sync would succeed without them, and the log, which still has them, would
+//! be overwritten. So after such a failure the log is kept, all of it, until the next start, which reads it from its
+//! beginning.
+//!
 //! The committer being one more waiter in the same queue is what makes cancellation safe: there is no moment in
 //! which a finished transaction depends on another caller staying alive.
 
 use super::{Result, StoreError, sqlite::connect};
 use crate::error::chain;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex as StdMutex, PoisonError, TryLockError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -42,6 +49,8 @@ struct Shared {
     commits: AtomicU64,
     log: PathBuf,
     housekeeping: StdMutex<Connection>,
+    /// The log must stay as it is: part of it may be nowhere else, whatever the disk says from now on.
+    keeps_log: AtomicBool,
 }
 
 /// The write connection and the transactions that wait for its next commit.
@@ -73,6 +82,7 @@ impl Writer {
                 commits: AtomicU64::new(0),
                 log: log.into(),
                 housekeeping: StdMutex::new(housekeeping),
+                keeps_log: AtomicBool::new(false),
             }),
         })
     }
@@ -131,37 +141,75 @@ impl Writer {
         let job = tokio::task::spawn_blocking(move || {
             batch.commit_now(&shared.commits);
             drop(batch);
-            shared.checkpoint_if_large();
+            shared.checkpoint_if_large()
         });
         // A panic in there closes the waiters' channels, which they read as a failed commit.
-        let _ = job.await;
+        if let Ok(Checkpoint::Failed) = job.await {
+            keep_log(&self.queue.lock().await.connection);
+        }
+    }
+}
+
+/// What became of folding the log into the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checkpoint {
+    /// Done, or not now.
+    Fine,
+    /// The disk has failed, for the first time.
+    Failed,
+}
+
+/// The last connection that is closed would fold the log into the database, and delete it.
+fn keep_log(connection: &Connection) {
+    if let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+        tracing::error!(%error, "the SQLite log may be deleted at the end");
     }
 }
 
 impl Shared {
     /// Passive: never waits for a reader, never stops a writer, and is skipped while another one runs.
-    fn checkpoint_if_large(&self) {
-        if std::fs::metadata(&self.log).is_ok_and(|log| log.len() < CHECKPOINT_BYTES) {
-            return;
+    fn checkpoint_if_large(&self) -> Checkpoint {
+        if self.keeps_log.load(Ordering::Relaxed)
+            || std::fs::metadata(&self.log).is_ok_and(|log| log.len() < CHECKPOINT_BYTES)
+        {
+            return Checkpoint::Fine;
         }
         let connection = match self.housekeeping.try_lock() {
             Ok(connection) => connection,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
+            Err(TryLockError::WouldBlock) => return Checkpoint::Fine,
         };
-        if let Err(error) = connection.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(())) {
-            tracing::warn!(%error, "the SQLite log could not be checkpointed");
+        self.fold(&connection, "pragma wal_checkpoint(passive)")
+    }
+
+    fn fold(&self, connection: &Connection, statement: &str) -> Checkpoint {
+        let Err(error) = connection.query_row(statement, [], |_| Ok(())) else { return Checkpoint::Fine };
+        if error.sqlite_error_code() != Some(ErrorCode::SystemIoFailure) {
+            tracing::warn!(%error, "the SQLite log could not be folded into the database");
+            return Checkpoint::Fine;
         }
+        if self.keeps_log.swap(true, Ordering::Relaxed) {
+            return Checkpoint::Fine;
+        }
+        keep_log(connection);
+        tracing::error!(
+            %error,
+            log = %self.log.display(),
+            "the disk has failed while the SQLite log was folded into the database; the log is kept, and grows, until \
+             the next start: check the disk, then restart"
+        );
+        Checkpoint::Failed
     }
 }
 
 /// A database that nobody has open is one file, which can be copied: the log is folded into it at the end.
 impl Drop for Shared {
     fn drop(&mut self) {
-        let connection = self.housekeeping.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(())) {
-            tracing::warn!(%error, "the SQLite log could not be folded into the database");
+        if self.keeps_log.load(Ordering::Relaxed) {
+            return;
         }
+        let connection = self.housekeeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.fold(&connection, "pragma wal_checkpoint(truncate)");
     }
 }
 
@@ -228,8 +276,9 @@ impl Batch {
                 self.answer(&Ok(()));
             }
             Err(error) => {
-                tracing::error!(error = chain(&error), "SQLite could not commit");
-                self.fail("the commit failed");
+                let error = chain(&error);
+                tracing::error!(error, "SQLite could not commit");
+                self.fail(&format!("the commit failed: {error}"));
             }
         }
     }
