@@ -14,6 +14,9 @@ pub(super) async fn open(settings: &Settings) -> Result<Store, Failure> {
         let problem = format!("database.url = \"{}\": {}", without_password(url), chain(&error));
         match error {
             StoreError::Url(_) => Failure::Usage(vec![problem]),
+            StoreError::Unavailable(_) if url.starts_with("sqlite:") => Failure::Failed(format!(
+                "{problem}; set database.url, or data-dir, so that this user may write to the file and to its folder"
+            )),
             _ => Failure::Failed(problem),
         }
     })
