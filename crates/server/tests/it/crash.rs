@@ -55,7 +55,8 @@ fn sign_up_until_killed(server: Server, round: u32) -> Vec<String> {
         .collect()
 }
 
-fn check(database: &Database, acknowledged: &HashSet<String>) {
+/// Every address that was acknowledged is there, with an account and a session, and no user is there without.
+pub(crate) fn check(database: &Database, acknowledged: &HashSet<String>) {
     let connection = database.open();
     let integrity: String = connection.query_row("pragma integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(integrity, "ok");

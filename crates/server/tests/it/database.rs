@@ -36,6 +36,10 @@ impl Database {
         }
     }
 
+    pub(crate) fn is_postgres(&self) -> bool {
+        self.postgres.is_some()
+    }
+
     /// The number that `query` answers with.
     pub(crate) fn number(&self, query: &str) -> i64 {
         match &self.postgres {
@@ -90,6 +94,12 @@ impl Postgres {
         let query = "select count(*) filter (where pg_terminate_backend(pid)) from pg_stat_activity \
                      where datname = '$' and application_name = 'narthex'";
         self.query(&self.cluster, &query.replace('$', &self.name)).map(|row| row.get(0)).unwrap()
+    }
+
+    /// Lets new connections to our database write, or not.
+    pub(crate) fn set_read_only(&self, is_read_only: bool) {
+        let value = if is_read_only { "on" } else { "off" };
+        self.execute(&format!("alter database {} set default_transaction_read_only = {value}", self.name));
     }
 
     fn execute(&self, statement: &str) {

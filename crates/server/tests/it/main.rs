@@ -24,6 +24,8 @@ mod disconnect;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod failures;
+#[cfg(test)]
 mod guessing;
 #[cfg(test)]
 mod limits;

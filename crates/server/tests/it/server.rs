@@ -2,6 +2,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{BufRead as _, BufReader},
     net::SocketAddr,
@@ -39,6 +40,32 @@ pub(crate) fn narthex(folder: &Path) -> Command {
 
 /// The same under strace, which writes the system calls named in `calls` to `folder/trace`.
 pub(crate) fn traced_command(folder: &Path, calls: &str) -> Command {
+    traced(folder, calls, &[])
+}
+
+/// The same, and strace makes some of them fail: `faults` are further options of its command line.
+pub(crate) fn failing_command(folder: &Path, calls: &str, faults: &[&str]) -> Command {
+    traced(folder, calls, faults)
+}
+
+/// The same server, started through another program: `prefix` is that program with its arguments.
+pub(crate) fn through(prefix: &[&str], command: &Command) -> Command {
+    let mut words = prefix.iter().map(OsStr::new).chain([command.get_program()]).chain(command.get_args());
+    let mut through = Command::new(words.next().unwrap());
+    through.args(words).stdin(Stdio::null());
+    if let Some(folder) = command.get_current_dir() {
+        through.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => through.env(name, value),
+            None => through.env_remove(name),
+        };
+    }
+    through
+}
+
+fn traced(folder: &Path, calls: &str, faults: &[&str]) -> Command {
     let is_there = Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
     assert!(is_there.is_ok(), "strace is missing; install it: apt-get install strace");
     let mut command = Command::new("strace");
@@ -55,6 +82,7 @@ pub(crate) fn traced_command(folder: &Path, calls: &str) -> Command {
         "-o",
         "trace",
     ]);
+    command.args(faults);
     command.args([env!("CARGO_BIN_EXE_narthex"), "serve"]);
     in_folder(command, folder)
 }
@@ -171,6 +199,10 @@ impl Server {
         fs::read_to_string(log).unwrap()
     }
 
+    pub(crate) fn process(&self) -> Pid {
+        self.pid
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).unwrap();
     }
@@ -179,10 +211,22 @@ impl Server {
         self.child.wait().unwrap()
     }
 
-    /// Ends it as a service manager does.
+    /// Ends it as a service manager does, but not in the moment between its banner and its listening for that.
     pub(crate) fn stop(self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.hears(Signal::TERM) {
+            assert!(Instant::now() < deadline, "it does not listen for being told to stop");
+            sleep(Duration::from_millis(1));
+        }
         self.signal(Signal::TERM);
         self.wait()
+    }
+
+    fn hears(&self, signal: Signal) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+        caught & (1 << (signal.as_raw() - 1)) != 0
     }
 
     /// Whether a password that costs much is being hashed: more time has gone into it than starting a thread takes.

@@ -1,0 +1,82 @@
+//! Redis, or Valkey, goes and comes back.
+
+use super::{
+    super::{
+        client::{get_session, sign_in, sign_out, sign_up},
+        database::Database,
+    },
+    PLAIN, assert_busy, logged, new_user, serve, signed_in,
+};
+use std::{
+    os::unix::net::UnixStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// One that keeps what it was told on disk. Killed when dropped.
+struct Redis(Child);
+
+impl Redis {
+    fn start(folder: &Path) -> Self {
+        let started = ["redis-server", "valkey-server"].iter().find_map(|program| {
+            let options = ["--port", "0", "--save", "", "--appendonly", "yes", "--unixsocket", "socket"];
+            Command::new(program).args(options).current_dir(folder).stdout(Stdio::null()).spawn().ok()
+        });
+        let redis = Self(started.expect("redis-server or valkey-server is installed"));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while UnixStream::connect(folder.join("socket")).is_err() {
+            assert!(Instant::now() < deadline, "the Redis server that was started does not answer");
+            sleep(Duration::from_millis(10));
+        }
+        redis
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_redis_that_is_gone_is_a_503_and_not_ready_until_it_is_back_with_what_it_kept() {
+    let database = Database::chosen("redis");
+    let redis = Redis::start(database.folder());
+    let url = format!("unix://{}", database.folder().join("socket").display());
+    let server = serve(&database, &format!("{PLAIN}[secondary-storage]\nurl = {url:?}\n"));
+    let cookie = new_user(&server, "ada@example.com");
+    let ended = new_user(&server, "bob@example.com");
+    assert_eq!(server.status_of("/ready"), 200);
+    assert_eq!(database.number("select count(*) from \"user\""), 2);
+
+    drop(redis);
+    assert_eq!(server.status_of("/ready"), 503);
+    assert_eq!(server.status_of("/health"), 200);
+    assert_eq!(server.status_of("/api/auth/ok"), 200);
+    for request in [
+        get_session(&cookie),
+        sign_in("ada@example.com", "correct horse"),
+        sign_up("eve@example.com"),
+        sign_out(&ended),
+    ] {
+        assert_busy(&server.connect().exchange(&request));
+    }
+    logged(&server, "a request failed");
+
+    let _redis = Redis::start(database.folder());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    // It reads what it kept first.
+    while server.status_of("/ready") != 200 {
+        assert!(Instant::now() < deadline, "{}", server.log());
+        sleep(Duration::from_millis(10));
+    }
+    assert_eq!(signed_in(&server, &cookie).as_deref(), Some("ada@example.com"));
+    // Whoever was told that it had failed is asked to try again, and succeeds.
+    let mut client = server.connect();
+    assert_eq!(client.exchange(&sign_out(&ended)).status, 200);
+    assert_eq!(signed_in(&server, &ended), None);
+    assert_eq!(client.exchange(&sign_in("ada@example.com", "correct horse")).status, 200);
+}
