@@ -53,6 +53,7 @@ impl Log {
 
     /// After SIGHUP the file is opened anew before the next line: somebody has moved it away.
     #[cfg(unix)]
+    #[expect(clippy::disallowed_methods, reason = "it waits for signals as long as the process lives")]
     pub(crate) fn reopened_on_hangup(self) -> Self {
         use tokio::signal::unix::{SignalKind, signal};
         if let (Some(reopen), Ok(mut hangups)) = (self.reopen.clone(), signal(SignalKind::hangup())) {

@@ -12,6 +12,7 @@ mod client;
 mod commands;
 #[cfg(test)]
 mod config;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod cors;
