@@ -336,13 +336,16 @@ impl Parts {
     ) -> Self {
         let mut layout = config.layout(problems);
         layout.namespace = namespace.map(str::to_owned);
+        let addresses = ClientAddresses::new(&config.advanced, problems);
+        let cookies = AuthCookies::new(config, problems);
+        let blocklist = Blocklist::load(&config.password, problems);
         let resolved = config.clone().resolve(problems);
         let schema =
             Schema::resolve(manifest.tables.iter().cloned(), manifest.extensions.iter().cloned(), layout);
         Self {
-            addresses: ClientAddresses::new(&config.advanced, problems),
-            cookies: AuthCookies::new(config, problems),
-            blocklist: Blocklist::load(&config.password, problems),
+            addresses,
+            cookies,
+            blocklist,
             schema: schema.map_err(|mut mistakes| problems.append(&mut mistakes)).unwrap_or_default(),
             resolved,
         }
