@@ -193,31 +193,48 @@ pub(super) fn is_postgres(scheme: &str) -> bool {
     matches!(name, "postgres" | "postgresql") && is_name(driver)
 }
 
-/// A URL to be shown, with nothing in it that may be a password.
+/// A URL to be shown, with nothing in it that may be a password. Where it cannot be told what is one, little is left.
 pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
-        // Some other form: `password=…` may be anywhere in it.
-        return if url.contains("password") { "***".to_owned() } else { url.to_owned() };
+        let is_plain = !url.contains(['@', ':']) && !url.to_ascii_lowercase().contains("password");
+        return if is_plain { url.to_owned() } else { "***".to_owned() };
     };
+    if scheme == "sqlite" {
+        return url.to_owned();
+    }
+    let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
+    // What is before the last @ may be a password with a question mark in it.
+    if query.is_some_and(|query| query.contains('@')) {
+        return format!("{scheme}://***");
+    }
     let mut shown = format!("{scheme}://");
-    // A password with @, / or ? in it ends at the last @, wherever that is.
-    let rest = match rest.rsplit_once('@') {
-        None => rest,
+    // A password with @ or / in it ends at the last @, wherever that is.
+    match place.rsplit_once('@') {
+        None if !has_ports_only(place) => return shown + "***",
+        None => shown.push_str(place),
         Some((before, after)) => {
             match before.split_once(':') {
                 Some((user, _)) => shown.extend([user, ":***@"]),
                 None => shown.extend([before, "@"]),
             }
-            after
+            shown.push_str(after);
         }
-    };
-    let Some((place, query)) = rest.split_once('?') else { return shown + rest };
-    shown.extend([place, "?"]);
+    }
+    let Some(query) = query else { return shown };
     let pairs = query.split('&').map(|pair| match pair.split_once('=') {
         Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=***"),
         _ => pair.to_owned(),
     });
-    shown + &pairs.collect::<Vec<_>>().join("&")
+    shown + "?" + &pairs.collect::<Vec<_>>().join("&")
+}
+
+/// Whether what follows a host is a port, and not a password whose host is missing.
+fn has_ports_only(place: &str) -> bool {
+    let hosts = place.split('/').next().unwrap_or_default();
+    hosts.split(',').all(|host| {
+        let after_address = host.rsplit(']').next().unwrap_or_default();
+        after_address.split_once(':').is_none_or(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+    })
 }
 
 impl PostgresUrl {
@@ -473,7 +490,7 @@ impl PostgresUrl {
         self.mode = match said.sslmode {
             // node-postgres, whose URLs Better Auth is given, verifies as well; libpq does not.
             Some(SslMode::Require) if said.is_libpq && !said.has_roots => Some(Mode::NoVerify),
-            Some(SslMode::Require) if said.is_libpq => Some(Mode::VerifyCa),
+            Some(SslMode::Require) if said.is_libpq && self.roots.is_some() => Some(Mode::VerifyCa),
             Some(SslMode::Require) if said.accepts_invalid => Some(Mode::NoVerify),
             Some(SslMode::Require) => Some(Mode::VerifyFull),
             Some(SslMode::Plain(mode)) => Some(mode),
@@ -481,6 +498,12 @@ impl PostgresUrl {
             None if said.has_roots => Some(Mode::VerifyFull),
             None => None,
         };
+        if self.mode == Some(Mode::VerifyCa) && self.roots.is_none() {
+            problems.push(
+                "sslmode=verify-ca: needs sslrootcert=FILE, the authority to trust: any site's certificate is signed by a public one; with those, use sslmode=verify-full"
+                    .to_owned(),
+            );
+        }
         if said.accepts_invalid
             && matches!(said.sslmode, Some(SslMode::Plain(Mode::VerifyCa | Mode::VerifyFull)))
         {

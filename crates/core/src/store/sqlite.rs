@@ -177,7 +177,6 @@ fn open_writer(path: &Path) -> Result<Writer> {
     Writer::new(connection, path)
 }
 
-/// Sessions and password hashes are in this file: nobody else on the machine reads it.
 fn copy(source: &Path, to: &Path) -> Result<u64> {
     let failed = |error: std::io::Error| {
         let to = to.display();
@@ -194,8 +193,10 @@ fn copy(source: &Path, to: &Path) -> Result<u64> {
     let file = options.open(to).map_err(failed)?;
     let write = || -> Result<()> {
         let source = connect(source, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        // SQLite takes a name of bytes only as text.
-        let name = to.to_str().ok_or_else(|| StoreError::Url("the file's name must be UTF-8".to_owned()))?;
+        // SQLite takes a name only as text, and one without a folder may mean something else to it: `:memory:`.
+        let path = std::path::absolute(to).map_err(failed)?;
+        let name =
+            path.to_str().ok_or_else(|| StoreError::Url("the file's name must be UTF-8".to_owned()))?;
         source.execute("vacuum into ?1", [name])?;
         file.sync_all().map_err(failed)?;
         let copy = connect(to, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
@@ -214,6 +215,7 @@ fn copy(source: &Path, to: &Path) -> Result<u64> {
     Ok(file.metadata().map_err(failed)?.len())
 }
 
+/// Sessions and password hashes are in this file: nobody else on the machine reads it.
 fn create_private(path: &Path) -> Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.create(true).truncate(false).read(true).write(true);

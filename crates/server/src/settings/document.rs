@@ -88,15 +88,16 @@ impl Document {
             spelled = joined(&spelled, section);
             self.places.entry(spelled.clone()).or_insert_with(|| place.clone());
             let entry = table.entry(*section).or_insert_with(|| Value::Table(Table::new()));
-            if !entry.is_table() {
-                // What was written there has its own message; this has another place.
-                *entry = Value::Table(Table::new());
-            }
+            // Where something else was written there is a mistake, which is to be told.
             let Value::Table(inner) = entry else { return };
             table = inner;
         }
         table.insert((*last).to_owned(), value);
-        self.places.insert(joined(&spelled, last), place);
+        let path = joined(&spelled, last);
+        // What was inside what was there is gone with it.
+        self.places
+            .retain(|entry, _| !entry.strip_prefix(&path).is_some_and(|rest| rest.starts_with(['.', '['])));
+        self.places.insert(path, place);
     }
 
     /// Adds entries to a list.
@@ -182,12 +183,16 @@ mod tests {
         document.set(&["session", "expires-in"], 5.into(), Place::Variable("NARTHEX__X".to_owned()));
         document.extend("trusted-origins", vec!["http://b".into()], &Place::Variable("B".to_owned()));
         assert_eq!(place(&document, "database.url"), "--database");
-        assert_eq!(place(&document, "session.expires-in"), "NARTHEX__X");
+        assert_eq!(place(&document, "session.expires-in"), "narthex.toml:2", "the mistake is in the file");
         assert_eq!(place(&document, "trusted-origins[0]"), "narthex.toml:1");
         assert_eq!(place(&document, "trusted-origins[1]"), "B");
+        document.set(&["cors"], Value::Array(vec!["http://c".into()]), Place::Variable("C".to_owned()));
+        document.set(&["cors"], Value::Array(Vec::new()), Place::Variable("D".to_owned()));
+        assert_eq!(place(&document, "cors[0]"), "D");
+        document.table.remove("cors");
         assert_eq!(
             document.table.to_string(),
-            "trusted-origins = [\"http://a\", \"http://b\"]\n\n[session]\nexpires-in = 5\n\n[database]\nurl = \"sqlite://x\"\n"
+            "trusted-origins = [\"http://a\", \"http://b\"]\nsession = 5\n\n[database]\nurl = \"sqlite://x\"\n"
         );
     }
 }

@@ -8,6 +8,7 @@ use super::{
     environment::variable,
     upstream::instead_of,
 };
+use narthex::store::without_password;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -68,9 +69,14 @@ fn step(segment: &Segment) -> Option<Step> {
 /// A variable's text that looks like a number, where text is wanted.
 fn as_text(table: &Table, steps: &[Step], message: &str, document: &Document) -> Option<Value> {
     let is_text = message.starts_with("invalid type") && message.ends_with("expected a string");
-    let value = find(table, steps).filter(|value| is_text && !value.is_str() && !value.is_table())?;
+    let is_other = |value: &&Value| !value.is_str() && !value.is_table() && !value.is_array();
+    find(table, steps).filter(|value| is_text && is_other(value))?;
+    // Only what the variable says as a whole; one of several in a list is a mistake in it.
+    if steps.iter().any(|step| matches!(step, Step::Index(_))) {
+        return None;
+    }
     let Place::Variable(name) = document.place(&spelled(steps))? else { return None };
-    if value.is_array() { None } else { variable(name).map(Value::String) }
+    variable(name).map(Value::String)
 }
 
 fn spelled(steps: &[Step]) -> String {
@@ -142,6 +148,9 @@ fn shown(path: &str, value: &Value) -> String {
         Value::Table(_) => "{ … }".to_owned(),
         Value::Array(_) => "[ … ]".to_owned(),
         Value::String(text) => {
+            // A URL in the wrong place is one all the same.
+            let is_url = text.contains("://") || matches!(path, "database" | "secondary-storage");
+            let text = if is_url { without_password(text) } else { text.clone() };
             let short: String = text.chars().take(80).collect();
             if short.len() < text.len() { format!("{short:?}…") } else { format!("{text:?}") }
         }

@@ -147,6 +147,14 @@ fn every_kind_of_mistake_says_what_would_be_right() {
             "narthex.toml:1: onAPIError: is no option; perhaps `on-api-error` is meant",
         ),
         ("secret = \"hunter2\"", "narthex.toml:1: secret: needs at least 32 characters"),
+        (
+            "database = \"postgres://ada:hunter2@h/db\"",
+            "narthex.toml:1: database = \"postgres://ada:***@h/db\": must be a table with url, ",
+        ),
+        (
+            "secondary-storage = \":hunter2@h\"",
+            "narthex.toml:1: secondary-storage = \"***\": must be a table with ",
+        ),
         ("secret = 42", "narthex.toml:1: secret = ***: must be text in quotes"),
         ("[[secrets]]\nversion = 1", "narthex.toml:1: secrets[0]: needs `value`: text in quotes"),
         ("a = = 3", "narthex.toml:1: extra `=`"),
@@ -174,6 +182,11 @@ fn a_mistake_in_the_environment_or_a_flag_is_told_by_its_name() {
         ("BETTER_AUTH_SECRET", "hunter2", "BETTER_AUTH_SECRET: secret: needs at least 32 characters"),
         ("AUTH_SECRET", "hunter2", "AUTH_SECRET: secret: needs at least 32 characters"),
         ("PORT", "http", "PORT = \"http\": must be a number from 0 to 65535"),
+        (
+            "NARTHEX__TRUSTED_ORIGINS",
+            "[8080]",
+            "NARTHEX__TRUSTED_ORIGINS: trusted-origins[0] = 8080: must be text in quotes",
+        ),
         ("NARTHEX_ENV", "prod", "NARTHEX_ENV = \"prod\": must be \"production\" or \"development\""),
         (
             "NARTHEX__SESSION__UPDATE_AGE",

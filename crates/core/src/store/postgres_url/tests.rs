@@ -89,7 +89,7 @@ fn how_to_encrypt_is_said_in_many_ways() {
         ("sslmode=allow", Some(Mode::Allow)),
         ("sslmode=prefer", Some(Mode::Prefer)),
         ("sslmode=no-verify", Some(Mode::NoVerify)),
-        ("sslmode=verify-ca", Some(Mode::VerifyCa)),
+        ("sslmode=verify-ca&sslrootcert=/a.pem", Some(Mode::VerifyCa)),
         ("sslmode=verify-full", Some(Mode::VerifyFull)),
         ("sslmode=require", Some(Mode::VerifyFull)),
         ("sslmode=require&uselibpqcompat=true", Some(Mode::NoVerify)),
@@ -99,12 +99,20 @@ fn how_to_encrypt_is_said_in_many_ways() {
         ("sslmode=require&sslaccept=strict", Some(Mode::VerifyFull)),
         ("ssl=true", Some(Mode::VerifyFull)),
         ("ssl=false", Some(Mode::Disable)),
-        ("ssl=verify-ca", Some(Mode::VerifyCa)),
+        ("ssl=verify-ca&sslrootcert=/a.pem", Some(Mode::VerifyCa)),
         ("sslrootcert=/a.pem", Some(Mode::VerifyFull)),
         ("sslrootcert=system", Some(Mode::VerifyFull)),
         ("sslnegotiation=direct&sslmode=require", Some(Mode::VerifyFull)),
     ] {
         assert_eq!(parse(&format!("postgres://h/db?{query}")).mode, mode, "{query}");
+    }
+}
+
+#[test]
+fn whoever_asks_an_authority_says_which() {
+    for query in ["sslmode=verify-ca", "ssl=verify-ca", "sslmode=verify-ca&sslrootcert=system"] {
+        let problems = problems(&format!("postgres://h/db?{query}"));
+        assert!(problems.contains("sslmode=verify-ca: needs sslrootcert=FILE"), "{query}: {problems}");
     }
 }
 
@@ -216,6 +224,17 @@ fn no_mistake_shows_a_password() {
         assert!(!problems.contains("gEh3im"), "{url}: {problems}");
         assert!(!without_password(url).contains("gEh3im"), "{url}: {}", without_password(url));
     }
+    for url in [
+        "postgres://db/app?user=ada&password=p@gEh3im",
+        "postgres://db/app?user=me@host&password=gEh3im",
+        "ada:gEh3im@h/db",
+        "postgres:/ada:gEh3im@h/db",
+        "postgres://ada:gEh3im",
+        "postgres://ada:gEh3im/db",
+        "redis://:gEh3im",
+    ] {
+        assert!(!without_password(url).contains("gEh3im"), "{url}: {}", without_password(url));
+    }
     let parsed = parse("postgres://ada:gEh3im@h/db");
     assert!(!format!("{parsed:?}").contains("gEh3im"));
 }
@@ -226,6 +245,9 @@ fn what_is_shown_of_a_url_is_the_rest() {
         ("sqlite://narthex.db", "sqlite://narthex.db"),
         ("postgres://h:1/db?sslmode=require", "postgres://h:1/db?sslmode=require"),
         ("postgres://ada@h/db", "postgres://ada@h/db"),
+        ("postgres://[::1]:5432,b:1/db", "postgres://[::1]:5432,b:1/db"),
+        ("sqlite:///home/me@work/x?.db", "sqlite:///home/me@work/x?.db"),
+        ("narthex.db", "narthex.db"),
         ("postgres://ada:gEh3im@a:1,b:2/db", "postgres://ada:***@a:1,b:2/db"),
         ("postgres://h/db?user=ada&password=gEh3im", "postgres://h/db?user=ada&password=***"),
         ("redis://:gEh3im@localhost:6379/0", "redis://:***@localhost:6379/0"),
