@@ -42,8 +42,8 @@ const QUIET: Duration = Duration::from_secs(2);
 const CLOSING: Duration = Duration::from_secs(2);
 /// Read and write buffers grow no further than this and the largest head.
 const BUFFER: usize = 64 << 10;
-/// Requests that one HTTP/2 connection may have open.
-const STREAMS: u32 = 100;
+/// Requests that one HTTP/2 connection may have open: each may hold a body of 1 MiB.
+const STREAMS: u32 = 32;
 /// What one HTTP/2 request may send ahead of being read, and all requests of its connection.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;

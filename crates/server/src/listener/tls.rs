@@ -79,24 +79,29 @@ impl Certificates {
         }
     }
 
-    /// Reads the files again if they are others than when they were `seen`, or somebody `asked`.
+    /// Reads the files again if they are others than when they were `seen`, or somebody `asked`. What could not be read
+    /// has not been seen: that somebody may read it by now changes neither its time nor its size.
     fn look(&self, seen: [Mark; 2], asked: bool) -> [Mark; 2] {
         let found = marks(&self.cert, &self.key);
-        if asked || found != seen {
-            self.replace();
+        if (asked || found != seen) && !self.replace() {
+            return seen;
         }
         found
     }
 
     /// Reads both files again. What is no good replaces nothing: they may be in the middle of being written.
-    fn replace(&self) {
+    fn replace(&self) -> bool {
         match read(&self.cert, &self.key, &self.provider, now()) {
             Ok((next, ends)) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
                 tracing::info!("the certificate was read again; it ends on {}", shown(ends));
                 tell_end(&self.cert, ends);
+                true
             }
-            Err(problem) => tracing::error!("the certificate is not replaced: {problem}"),
+            Err(problem) => {
+                tracing::error!("the certificate is not replaced: {problem}");
+                false
+            }
         }
     }
 }
