@@ -3,7 +3,7 @@
 use super::{
     client::{Client, get, get_session, sign_up},
     database::Database,
-    server::{QUICK, Server},
+    server::{QUICK, Server, wait_for},
 };
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use std::{
@@ -231,12 +231,4 @@ fn an_idle_connection_does_not_hold_up_the_end() {
     assert!(begun.elapsed() < Duration::from_secs(10), "it waited for a connection without a request");
     assert!(fresh.is_at_end() && used.is_at_end());
     assert!(Client::try_connect(address).is_err());
-}
-
-fn wait_for(mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !condition() {
-        assert!(Instant::now() < deadline, "it did not happen within ten seconds");
-        sleep(Duration::from_millis(10));
-    }
 }

@@ -3,13 +3,9 @@
 use super::{
     client::{get_session, sign_out, sign_up},
     database::Database,
-    server::{QUICK, Server, command},
+    server::{QUICK, Server, command, wait_for},
 };
-use std::{
-    fs,
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{fs, thread::sleep, time::Duration};
 
 /// Long enough for the server to have read what was sent and to have come to wait for the database.
 const UNTIL_IT_WAITS: Duration = Duration::from_millis(200);
@@ -129,13 +125,5 @@ fn what_another_process_writes_is_seen_at_once() {
         let name = format!("Ada {number}");
         other.execute("update user set name = ?1", [&name]).unwrap();
         assert_eq!(client.exchange(&get_session(&cookie)).json()["user"]["name"], *name);
-    }
-}
-
-fn wait_for(condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !condition() {
-        assert!(Instant::now() < deadline, "it did not happen within ten seconds");
-        sleep(Duration::from_millis(10));
     }
 }

@@ -3,30 +3,15 @@
 use super::{
     client::{get, post, sign_in, sign_up},
     database::Database,
-    server::{QUICK, Server, command},
+    server::{QUICK, Server, command, wait_for},
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    process::Output,
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Output};
 
 fn lines(file: &Path) -> Vec<Value> {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn wait_for(condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "it never came");
-        sleep(Duration::from_millis(10));
-    }
 }
 
 /// A server whose sessions cannot be written.

@@ -295,3 +295,12 @@ impl Drop for Server {
         }
     }
 }
+
+/// Waits for what somebody else does.
+pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it did not happen within twenty seconds");
+        sleep(Duration::from_millis(10));
+    }
+}

@@ -4,7 +4,7 @@ use super::{
     binary::refused,
     client::{Client, get, get_session, sign_up},
     database::Database,
-    server::{self, QUICK, Server, command},
+    server::{self, QUICK, Server, command, wait_for},
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, body::Bytes, client::conn::http2};
@@ -314,14 +314,6 @@ fn mistakes_are_named_with_what_would_be_right() {
         let line = refused(&mut command(folder), 2);
         assert!(line.contains(problem), "{line}");
         assert!(!line.contains(certificate.key.lines().nth(1).unwrap()), "{line}");
-    }
-}
-
-fn wait_for(condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !condition() {
-        assert!(Instant::now() < deadline, "it did not happen within ten seconds");
-        sleep(Duration::from_millis(10));
     }
 }
 
