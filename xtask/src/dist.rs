@@ -2,6 +2,8 @@
 //!
 //! The same files make the same archive, byte for byte: names are sorted, owner, modes and times are fixed.
 
+mod licences;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -57,6 +59,9 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let folder = target().join("packages");
     let name = format!("narthex-{VERSION}-{triple}");
     collect(&binary, root(), &folder.join(&name))?;
+    let licences = folder.join(&name).join("THIRD-PARTY-LICENSES");
+    fs::write(&licences, licences::collect(&triple)?)
+        .map_err(|error| format!("{}: {error}", licences.display()))?;
     let archive = pack(&folder, &name, &time_of_source()?)?;
     fs::remove_dir_all(folder.join(&name)).map_err(|error| format!("{name}: {error}"))?;
     let sums = sum(&folder)?;
