@@ -3,6 +3,7 @@
 //! A [`Secret`] shows `***` wherever it is formatted or serialised, and overwrites its memory when it is
 //! dropped. Reading it takes the word `expose`, so that every use can be found.
 
+use crate::crypto::derive_key;
 use std::{borrow::Cow, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -22,6 +23,14 @@ impl Secret {
     /// The text itself.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// A secret of its own for one purpose, as 64 hexadecimal digits: who learns it has not learnt this one.
+    #[must_use]
+    pub fn derive(&self, purpose: &str) -> Self {
+        let key = derive_key(self.0.as_bytes(), purpose.as_bytes());
+        let digits = key.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        Self(digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! `narthex doctor`: what would go wrong, and what to do about it.
 
 use super::{Failure, block_on, database, print, serve};
-use crate::settings::{Flags, Settings};
+use crate::settings::{Flags, JWT_SECRET, Settings};
 use narthex::{Environment, Migrate, Store, chain};
 use std::{fmt, path::Path};
 use url::Url;
@@ -97,6 +97,12 @@ fn check_secret(settings: &Settings, findings: &mut Findings) {
             "secret",
             "looks as if somebody had made it up. Put the output of `narthex secret` into BETTER_AUTH_SECRET",
         ),
+        Some(false) if settings.written.iter().any(|(key, place)| key == "secret" && place == JWT_SECRET) => {
+            findings.doubtful(
+                "secret",
+                "derived from JWT_SECRET, which every backend has: a new JWT_SECRET signs everybody out. Put the output of `narthex secret` into BETTER_AUTH_SECRET",
+            );
+        }
         Some(false) => findings.fine("secret", "looks random"),
     }
     for (key, place) in

@@ -3,12 +3,18 @@
 //! Nothing else reads it. It comes after the file and before flags; names that other programs read too come last.
 
 use super::document::{Document, Place};
-use narthex::VersionedSecret;
+use narthex::{Secret, VersionedSecret};
 use std::{env, net::Ipv4Addr};
 use toml::{Table, Value};
 
 /// Every option by its key in capitals: `NARTHEX__SESSION__UPDATE_AGE`.
 const PREFIX: &str = "NARTHEX__";
+/// The secret that backends share, from which the server's own is derived when nobody has set that.
+pub(crate) const JWT_SECRET: &str = "JWT_SECRET";
+/// A change of it would sign everybody out.
+const FROM_JWT_SECRET: &str = "narthex/server-secret/1";
+/// As of any secret.
+const SHORTEST_SECRET: usize = 32;
 /// Where upstream looks for its base URL besides.
 const BASE_URLS: [&str; 4] = [
     "NEXT_PUBLIC_BETTER_AUTH_URL",
@@ -92,10 +98,31 @@ pub(crate) fn apply(document: &mut Document, problems: &mut Vec<String>) {
     if let Some(secret) = variable("AUTH_SECRET").filter(|_| is_unset(document, "secret")) {
         document.set(&["secret"], secret.into(), Place::Variable("AUTH_SECRET".to_owned()));
     }
+    let has_secret = !is_unset(document, "secret") || document.has("secrets");
+    if let Some(secret) = signs_tokens().filter(|secret| !has_secret && is_long_enough(secret)) {
+        let secret = secret.derive(FROM_JWT_SECRET).expose().to_owned();
+        document.set(&["secret"], secret.into(), Place::Variable(JWT_SECRET.to_owned()));
+    }
     let base_url = BASE_URLS.into_iter().find_map(|name| Some((name, variable(name)?)));
     if let Some((name, url)) = base_url.filter(|_| is_unset(document, "base-url")) {
         document.set(&["base-url"], url.into(), Place::Variable(name.to_owned()));
     }
+}
+
+/// What signs tokens that a backend verifies by a shared secret. Backends know it, so it is not what signs cookies.
+fn signs_tokens() -> Option<Secret> {
+    variable(JWT_SECRET).map(Secret::from)
+}
+
+fn is_long_enough(secret: &Secret) -> bool {
+    secret.expose().chars().count() >= SHORTEST_SECRET
+}
+
+/// Why no secret was derived, where somebody could think that one was.
+pub(super) fn cannot_derive() -> Option<String> {
+    signs_tokens().filter(|secret| !is_long_enough(secret)).map(|_| {
+        format!("{JWT_SECRET} has fewer than {SHORTEST_SECRET} characters, too few to derive one from")
+    })
 }
 
 /// A list as a variable has it.

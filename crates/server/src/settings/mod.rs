@@ -15,6 +15,7 @@ mod upstream;
 
 pub(crate) use self::{
     cors::CorsOptions,
+    environment::JWT_SECRET,
     http::HttpOptions,
     log::{LogFormat, LogOptions},
     options::ServerOptions,
@@ -109,13 +110,16 @@ impl Settings {
             }
         }
         // Whether one is needed is not known before it is known what this is for.
-        let is_known =
-            says_production.is_some() || !["base-url", "listen"].iter().any(|key| is_told(&problems, key));
+        let is_known = says_production.is_some()
+            || !["base-url", "listen", "NARTHEX_ENV"].iter().any(|key| is_told(&problems, key));
         let is_wanted = !is_secret_set && !is_development && is_known;
-        if is_wanted && !["secret", "secrets"].iter().any(|key| is_told(&problems, key)) {
-            problems.push(
-                "secret: none is set; put the output of `narthex secret` into BETTER_AUTH_SECRET".to_owned(),
-            );
+        if is_wanted
+            && !["secret", "secrets", "BETTER_AUTH_SECRETS"].iter().any(|key| is_told(&problems, key))
+        {
+            let besides = environment::cannot_derive().map(|why| format!("{why}; ")).unwrap_or_default();
+            problems.push(format!(
+                "secret: none is set; {besides}put the output of `narthex secret` into BETTER_AUTH_SECRET"
+            ));
         }
         if !problems.is_empty() {
             return Err(in_order(&document, problems));

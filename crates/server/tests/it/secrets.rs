@@ -49,6 +49,36 @@ fn what_signs_is_the_first_of_several_or_the_one_that_is_meant_for_it() {
 }
 
 #[test]
+fn the_secret_that_backends_share_stands_in_for_one_of_its_own_and_signs_no_cookie() {
+    let database = Database::sqlite();
+    let first = server(&database, "", &[("JWT_SECRET", A)]);
+    let cookie = first.connect().exchange(&sign_up("ada@example.com")).cookie();
+    assert!(first.stop().success());
+    assert!(!database.folder().join("narthex.secret").exists());
+    for (variables, is_same) in [
+        (&[("JWT_SECRET", A)][..], true),
+        (&[("JWT_SECRET", B)], false),
+        (&[("BETTER_AUTH_SECRET", A)], false),
+        (&[("JWT_SECRET", A), ("BETTER_AUTH_SECRET", B)], false),
+        (&[("JWT_SECRET", A), ("AUTH_SECRET", B)], false),
+        (&[("JWT_SECRET", A), ("BETTER_AUTH_SECRETS", &format!("1:{B}"))], false),
+    ] {
+        let server = server(&database, "", variables);
+        let session = server.connect().exchange(&get_session(&cookie)).json();
+        assert_eq!(session["user"]["email"] == "ada@example.com", is_same, "{variables:?}: {session}");
+    }
+}
+
+#[test]
+fn a_shared_secret_that_is_too_short_is_named_where_one_is_needed() {
+    let database = Database::sqlite();
+    fs::write(database.folder().join("narthex.toml"), "base-url = \"https://auth.example.com\"\n").unwrap();
+    let said = refused(command(database.folder()).env("JWT_SECRET", "hunter2-hunter2"), 2);
+    let told = "secret: none is set; JWT_SECRET has fewer than 32 characters, too few to derive one from; put the output of `narthex secret` into BETTER_AUTH_SECRET";
+    assert!(said.contains(told) && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
 fn a_mistake_in_secrets_is_told_without_them() {
     let database = Database::sqlite();
     for (list, told) in [
@@ -62,7 +92,12 @@ fn a_mistake_in_secrets_is_told_without_them() {
     ] {
         let line = refused(command(database.folder()).env("BETTER_AUTH_SECRETS", list), 2);
         assert!(line.contains(told) && !line.contains("hunter2"), "{line}");
+        assert!(!line.contains("none is set"), "{line}");
     }
+    let production = "base-url = \"https://auth.example.com\"\n";
+    fs::write(database.folder().join("narthex.toml"), production).unwrap();
+    let line = refused(command(database.folder()).env("BETTER_AUTH_SECRETS", "hunter2"), 2);
+    assert!(line.contains("entry 1 has no colon") && !line.contains("none is set"), "{line}");
 }
 
 #[test]
