@@ -10,6 +10,7 @@ use super::{
     sqlite,
     value::Value,
 };
+use rusqlite::TransactionBehavior;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -54,7 +55,8 @@ pub(super) async fn sqlite(
 }
 
 fn sqlite_locked(connection: &mut rusqlite::Connection, schema: &Schema, apply: bool) -> Result<Migration> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let behavior = if apply { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
+    let transaction = connection.transaction_with_behavior(behavior)?;
     let mut existing = Existing::default();
     {
         let mut columns = transaction.prepare(

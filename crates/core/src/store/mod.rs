@@ -101,6 +101,20 @@ impl Store {
 
     /// As [`Self::open`], with `[database]`.
     pub async fn open_with(url: &str, options: &DatabaseOptions) -> Result<Self> {
+        Self::open_by(sqlite::Database::open, url, options).await
+    }
+
+    /// To look and not to write: a SQLite file is left as it is, whoever else has it open, and one that is not there
+    /// counts as an empty one. PostgreSQL is opened as ever.
+    pub async fn inspect(url: &str, options: &DatabaseOptions) -> Result<Self> {
+        Self::open_by(sqlite::Database::inspect, url, options).await
+    }
+
+    async fn open_by(
+        open_file: fn(&str) -> Result<sqlite::Database>,
+        url: &str,
+        options: &DatabaseOptions,
+    ) -> Result<Self> {
         let mut problems = Vec::new();
         options.check(&mut problems);
         if !problems.is_empty() {
@@ -110,7 +124,7 @@ impl Store {
             Some(("sqlite", _)) if options.schema.is_some() => {
                 return Err(StoreError::Url("database.schema: SQLite has no schemas".to_owned()));
             }
-            Some(("sqlite", path)) => Backend::Sqlite(sqlite::Database::open(path)?),
+            Some(("sqlite", path)) => Backend::Sqlite(open_file(path)?),
             Some((scheme, _)) if postgres_url::is_postgres(scheme) => {
                 Backend::Postgres(postgres::Database::open(url, options).await?)
             }

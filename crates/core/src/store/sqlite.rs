@@ -60,12 +60,7 @@ struct Scan {
 
 impl Database {
     pub(crate) fn open(path: &str) -> Result<Self> {
-        if path.is_empty() || path.starts_with(':') {
-            return Err(StoreError::Url(
-                "sqlite:// needs the path of a file: sqlite://narthex.db".to_owned(),
-            ));
-        }
-        let path = PathBuf::from(path);
+        let path = file(path)?;
         create_private(&path)?;
         let give_up = Instant::now() + OPENING;
         let writer = loop {
@@ -75,8 +70,25 @@ impl Database {
                 writer => break writer?,
             }
         };
+        Ok(Self::new(path, writer))
+    }
+
+    /// Opens it without writing anything, ever. A file that is not there is not made and counts as an empty one.
+    pub(crate) fn inspect(path: &str) -> Result<Self> {
+        let path = file(path)?;
+        let connection = if path.exists() {
+            connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?
+        } else {
+            connect(Path::new(":memory:"), OpenFlags::SQLITE_OPEN_READ_WRITE)?
+        };
+        connection.pragma_update(None, "query_only", true)?;
+        let writer = Writer::that_reads(connection)?;
+        Ok(Self::new(path, writer))
+    }
+
+    fn new(path: PathBuf, writer: Writer) -> Self {
         let shared = Shared { path, idle: Mutex::default(), scans: Semaphore::new(SCANS) };
-        Ok(Self { shared: Arc::new(shared), writer })
+        Self { shared: Arc::new(shared), writer }
     }
 
     /// Reads inline; [`StoreError::Busy`] when only waiting would help, which the pool can do.
@@ -165,6 +177,13 @@ impl Scan {
         let interrupt = Arc::new(connection.get_interrupt_handle());
         Ok(Self { connection, interrupt })
     }
+}
+
+fn file(path: &str) -> Result<PathBuf> {
+    if path.is_empty() || path.starts_with(':') {
+        return Err(StoreError::Url("sqlite:// needs the path of a file: sqlite://narthex.db".to_owned()));
+    }
+    Ok(PathBuf::from(path))
 }
 
 fn open_writer(path: &Path) -> Result<Writer> {

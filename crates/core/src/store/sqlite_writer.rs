@@ -75,16 +75,26 @@ impl Writer {
         let mut log = path.as_os_str().to_owned();
         log.push("-wal");
         let housekeeping = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Ok(Self::with(connection, log.into(), housekeeping, false))
+    }
+
+    /// For whoever only looks: the log, which may be a running server's, stays as it is.
+    pub(super) fn that_reads(connection: Connection) -> Result<Self> {
+        keep_log(&connection);
+        Ok(Self::with(connection, PathBuf::new(), Connection::open_in_memory()?, true))
+    }
+
+    fn with(connection: Connection, log: PathBuf, housekeeping: Connection, keeps_log: bool) -> Self {
         let batch = Batch { connection, open: false, waiting: Vec::new(), committer_queued: false };
-        Ok(Self {
+        Self {
             queue: Arc::new(Mutex::new(batch)),
             shared: Arc::new(Shared {
                 commits: AtomicU64::new(0),
-                log: log.into(),
+                log,
                 housekeeping: StdMutex::new(housekeeping),
-                keeps_log: AtomicBool::new(false),
+                keeps_log: AtomicBool::new(keeps_log),
             }),
-        })
+        }
     }
 
     pub(super) fn commits(&self) -> u64 {

@@ -21,7 +21,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::Failed(format!("there is no database {source} to copy")));
     }
     block_on(async {
-        let store = database::open(&settings).await?;
+        let store = database::inspect(&settings).await?;
         match store.backup(&arguments.file).await {
             Ok(Some(bytes)) => print(&format!("{} has {bytes} bytes and is whole", arguments.file.display())),
             Ok(None) => Err(Failure::failed("this database is PostgreSQL: use `pg_dump --format=custom`")),

@@ -9,8 +9,17 @@ use narthex::{
 
 /// The database.
 pub(super) async fn open(settings: &Settings) -> Result<Store, Failure> {
-    let url = &settings.database;
-    Store::open_with(url, &settings.config.database).await.map_err(|error| {
+    said(settings, Store::open_with(&settings.database, &settings.config.database).await)
+}
+
+/// The database, for a command that writes nothing.
+pub(super) async fn inspect(settings: &Settings) -> Result<Store, Failure> {
+    said(settings, Store::inspect(&settings.database, &settings.config.database).await)
+}
+
+fn said(settings: &Settings, opened: Result<Store, StoreError>) -> Result<Store, Failure> {
+    opened.map_err(|error| {
+        let url = &settings.database;
         let problem = format!("database.url = \"{}\": {}", without_password(url), chain(&error));
         match error {
             StoreError::Url(_) => Failure::Usage(vec![problem]),

@@ -3,7 +3,7 @@
 use super::{Failure, block_on, database, print, serve};
 use crate::settings::{Flags, JWT_SECRET, Settings};
 use narthex::{Environment, Migrate, Store, chain};
-use std::{fmt, path::Path};
+use std::{fmt, fs, io, path::Path};
 use url::Url;
 
 /// Clocks that differ by more make sessions end early or late.
@@ -53,7 +53,7 @@ impl Findings {
 
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     // Mistakes in the configuration are reported as everywhere: all at once, with exit code 2.
-    let settings = Settings::load(flags).map_err(Failure::Usage)?;
+    let mut settings = Settings::load(flags).map_err(Failure::Usage)?;
     let mut findings = Findings::default();
     findings.fine("configuration", format!("{} entries, no mistakes", settings.written.len()));
     check_environment(&settings, &mut findings);
@@ -61,6 +61,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     check_base_url(&settings, &mut findings);
     check_proxies(&settings, &mut findings);
     check_certificate(&settings, &mut findings);
+    settings.imagine_secret();
     block_on(async {
         check_database(&settings, &mut findings).await;
         check_secondary(&settings, &mut findings).await;
@@ -174,7 +175,12 @@ async fn check_database(settings: &Settings, findings: &mut Findings) {
         }
         return;
     }
-    let store = match database::open(settings).await {
+    if let Some((file, error)) = file.and_then(|file| Some((file, cannot_write(file)?))) {
+        let path = file.display();
+        return findings
+            .wrong("database", format!("{path}: {error}; let this user write to it and its folder"));
+    }
+    let store = match database::inspect(settings).await {
         Ok(store) => store,
         Err(Failure::Usage(problems)) => return findings.wrong("database", problems.join("; ")),
         Err(Failure::Failed(problem)) => return findings.wrong("database", problem),
@@ -184,12 +190,11 @@ async fn check_database(settings: &Settings, findings: &mut Findings) {
         findings.doubtful("database", format!("others may read {path}: chmod 600 {path}"));
     }
     check_clock(&store, findings).await;
-    let mut config = settings.config.clone();
-    // The development secret is made when the server starts, and nothing is signed here.
-    config.secret = config.secret.or_else(|| Some("no cookie is signed with this placeholder".into()));
-    let migrate = config.database.migrate;
+    let migrate = settings.config.database.migrate;
     // That the secondary storage does not answer is told by its own check.
-    let Ok(builder) = database::engine(config).await else { return findings.fine("database", "answers") };
+    let Ok(builder) = database::engine(settings.config.clone()).await else {
+        return findings.fine("database", "answers");
+    };
     let pending = builder.migrate(store, false).await;
     match pending {
         Err(error) => findings.wrong("database", error.problems.join("; ")),
@@ -242,12 +247,17 @@ async fn check_secondary(settings: &Settings, findings: &mut Findings) {
     }
 }
 
+/// Why this user may not write to a file that is there. Opening it changes nothing.
+fn cannot_write(file: &Path) -> Option<io::Error> {
+    fs::OpenOptions::new().append(true).open(file).err()
+}
+
 /// Whether somebody besides its owner may read a file.
 fn is_open_to_others(file: &Path) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+        fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
     }
     #[cfg(not(unix))]
     {

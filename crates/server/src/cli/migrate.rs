@@ -15,9 +15,17 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut settings = Settings::load(&arguments.flags).map_err(Failure::Usage)?;
-    settings.prepare().map_err(Failure::Failed)?;
+    if arguments.dry_run {
+        settings.imagine_secret();
+    } else {
+        settings.prepare().map_err(Failure::Failed)?;
+    }
     block_on(async {
-        let store = database::open(&settings).await?;
+        let store = if arguments.dry_run {
+            database::inspect(&settings).await?
+        } else {
+            database::open(&settings).await?
+        };
         let builder = database::engine(settings.config).await?;
         let migration = builder.migrate(store, !arguments.dry_run).await;
         let migration = migration.map_err(|error| Failure::Failed(error.to_string()))?;

@@ -131,6 +131,13 @@ impl Settings {
         Ok(Self { config, options, listen, database, written, secret_file })
     }
 
+    /// For a command that signs nothing and makes no files: the development secret is made when the server starts.
+    pub(crate) fn imagine_secret(&mut self) {
+        if self.secret_file.is_some() {
+            self.config.secret = Some("no cookie is signed with this placeholder".into());
+        }
+    }
+
     /// Makes what a server needs in its data folder, and tells what a person should know of it.
     pub(crate) fn prepare(&mut self) -> Result<Vec<String>, String> {
         let folder = &self.options.data_dir;

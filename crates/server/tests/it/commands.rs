@@ -5,6 +5,7 @@ use super::{
     database::Database,
     server::{self, QUICK, Server, command},
 };
+use rustix::process::Signal;
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Output};
 
 fn narthex(
@@ -35,6 +36,42 @@ fn a_migration_is_shown_then_made_then_not_needed() {
     server.args(["--database", &database.url()]).env("NARTHEX__DATABASE__MIGRATE", "check");
     let server = Server::spawn(server, database.folder());
     assert_eq!(server.connect().exchange(&sign_up("ada@example.com")).status, 200);
+}
+
+#[test]
+fn whoever_looks_makes_no_file_and_changes_none() {
+    let database = Database::sqlite();
+    let names = || {
+        let entries = fs::read_dir(database.folder()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    let (code, shown, stderr) = narthex(&database, &["migrate", "--dry-run"], &[]);
+    assert_eq!((code, shown.contains("create table")), (Some(0), true), "{stderr}");
+    assert_eq!(narthex(&database, &["doctor"], &[]).0, Some(0));
+    assert_eq!(names(), before);
+
+    // What a server that was killed has left is read, and left for the server that comes back.
+    let mut command = command(database.folder());
+    command.args(["--database", &database.url()]);
+    let server = Server::spawn(command, database.folder());
+    assert_eq!(server.connect().exchange(&sign_up("ada@example.com")).status, 200);
+    server.signal(Signal::KILL);
+    server.wait();
+    let file = |end: &str| database.folder().join(format!("narthex.db{end}"));
+    let read = || ["", "-wal"].map(|end| fs::read(file(end)).unwrap());
+    let left = read();
+    assert!(!left[1].is_empty());
+    let copy = database.folder().join("copy.db");
+    for arguments in [&["migrate", "--dry-run"][..], &["doctor"], &["backup", copy.to_str().unwrap()]] {
+        assert_eq!(narthex(&database, arguments, &[]).0, Some(0), "{arguments:?}");
+        assert!(read() == left, "{arguments:?}");
+    }
+    let copied = rusqlite::Connection::open(copy).unwrap();
+    let users: i64 = copied.query_row("select count(*) from \"user\"", [], |row| row.get(0)).unwrap();
+    assert_eq!(users, 1);
 }
 
 #[test]
