@@ -163,7 +163,7 @@ async function startNarthex(wanted: Wanted): Promise<Server> {
   const { url, keyPrefix } = wanted.secondary ?? {};
   const secondary: Options = url === undefined ? {} : { "secondary-storage": { url, ...(keyPrefix === undefined ? {} : { "key-prefix": keyPrefix }) } };
   // Upstream leaves CORS to what is around it; without a word of ours, trusted origins would switch it on.
-  const local = { listen: "127.0.0.1:0", "data-dir": wanted.directory, cors: { origins: [] }, database, ...secondary, ...quiet };
+  const local = { listen: "127.0.0.1:0", "data-dir": wanted.directory, cors: { origins: [] }, metrics: { enabled: false }, database, ...secondary, ...quiet };
   fs.writeFileSync(config, narthexToml(wanted.options, local, wanted.hash));
   const child = spawn(narthexBinary(), ["serve", "--config", config], { env, stdio: ["ignore", "pipe", "pipe"], cwd: wanted.directory });
   const log = collect(child);

@@ -23,6 +23,7 @@ use crate::{
         rate_limit::{Limits, RateLimiter},
         router::Router,
     },
+    meters::{HashingNow, Meters, StoreMeters},
     model::{self, Account, RateLimit, verifications::Cleanup},
     plugin::{Endpoint, Manifest, Plugin, Rate, Setup},
     secondary::{Secondary, SecondaryStorage},
@@ -68,6 +69,8 @@ pub(crate) struct Engine {
     pub(crate) blocklist: Blocklist,
     /// Whether a sign-in replaces a hash of another scheme: only when a scheme was asked for by name.
     pub(crate) replaces_hashes: bool,
+    /// Nothing where nothing is counted.
+    pub(crate) meters: Option<Arc<Meters>>,
 }
 
 /// Collects plugins before the engine is built.
@@ -76,6 +79,7 @@ pub struct AuthBuilder {
     manifest: Manifest,
     env: Env,
     secondary: Option<Arc<dyn SecondaryStorage>>,
+    is_metered: bool,
 }
 
 /// Everything that stands in the way of building the engine.
@@ -96,8 +100,13 @@ impl std::error::Error for BuildError {}
 impl Auth {
     /// Starts with the endpoints every installation has.
     pub fn builder(config: Config) -> AuthBuilder {
-        let builder =
-            AuthBuilder { config, manifest: Manifest::default(), env: Env::system(), secondary: None };
+        let builder = AuthBuilder {
+            config,
+            manifest: Manifest::default(),
+            env: Env::system(),
+            secondary: None,
+            is_metered: false,
+        };
         endpoints::install(model::install(builder))
     }
 
@@ -138,6 +147,17 @@ impl Auth {
         self.engine.hashing.completed()
     }
 
+    /// Brings up to date those metrics that are not counted as things happen, such as the length of a queue: to be
+    /// called before metrics are read. The database is asked nothing; the size of one file is.
+    pub fn observe(&self) {
+        let Some(meters) = &self.engine.meters else { return };
+        let hashing = &self.engine.hashing;
+        let (threads, busy) = hashing.threads();
+        let (waiting, refused) = (hashing.waiting(), hashing.refused());
+        meters.observe(&HashingNow { threads, busy, waiting, refused });
+        self.engine.store.observe();
+    }
+
     /// Whether requests can be served now.
     pub async fn is_ready(&self) -> bool {
         let secondary = async {
@@ -169,6 +189,16 @@ impl AuthBuilder {
     #[must_use]
     pub fn secondary_storage(mut self, storage: impl SecondaryStorage) -> Self {
         self.secondary = Some(Arc::new(storage));
+        self
+    }
+
+    /// Counts and measures what is done, through the crate `metrics`, with the recorder that is installed when the
+    /// engine is built. Without this no request pays for it.
+    ///
+    /// What there is to see: `docs/reference/metrics.md`. Before metrics are read, call [`Auth::observe`].
+    #[must_use]
+    pub fn metrics(mut self) -> Self {
+        self.is_metered = true;
         self
     }
 
@@ -219,6 +249,7 @@ impl AuthBuilder {
 
     /// Checks everything, brings the tables up to date and freezes what is registered.
     pub async fn build(self, store: Store) -> Result<Auth, BuildError> {
+        let is_metered = self.is_metered;
         let Assembled { parts, resolved, manifest, env, limits, store } = self.assemble(store)?;
         let Parts { addresses, cookies, blocklist, .. } = parts;
         if looks_weak(resolved.secrets.current()) {
@@ -252,6 +283,7 @@ impl AuthBuilder {
             hashing: HashPool::new(threads, resolved.config.password.queue, HASHING_NICENESS),
             decoy: scheme.decoy(),
             replaces_hashes: resolved.config.password.hash != HashName::Auto,
+            meters: is_metered.then(|| Arc::new(Meters::new(&manifest.endpoints))),
             scheme,
             resolved,
             manifest,
@@ -263,7 +295,7 @@ impl AuthBuilder {
 
     /// Everything that needs no answer of the database.
     fn assemble(self, store: Store) -> Result<Assembled, BuildError> {
-        let Self { config, mut manifest, env, secondary } = self;
+        let Self { config, mut manifest, env, secondary, is_metered } = self;
         let mut problems = std::mem::take(&mut manifest.problems);
         let secondary = secondary.map(|storage| Secondary::new(storage, &config));
         check_counting(&config, secondary.is_some(), &mut problems);
@@ -287,6 +319,7 @@ impl AuthBuilder {
             store_identifier: resolved.config.verification.store_identifier.clone(),
             verification_cleanup: (!resolved.config.verification.disable_cleanup).then(Cleanup::default),
             hooks: std::mem::take(&mut manifest.hooks.write),
+            meters: is_metered.then(StoreMeters::new),
         };
         let store = store.bind(Arc::new(std::mem::take(&mut parts.schema)), rules);
         Ok(Assembled { parts, resolved, manifest, env, limits, store })

@@ -28,7 +28,11 @@ use http::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use std::{any::TypeId, sync::Arc, time::Duration};
+use std::{
+    any::TypeId,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// How long a transaction may take; it holds a lock that others wait for.
 const TRANSACTION_DEADLINE: Duration = Duration::from_secs(1);
@@ -227,8 +231,8 @@ impl Ctx {
     pub async fn hash(&self, password: &Secret) -> Result<String> {
         let (scheme, password) = (self.engine.scheme, password.clone());
         let salt = self.random::<16>();
-        let hash = self.engine.hashing.run(move || scheme.hash(password.expose(), salt)).await;
-        hash.map_err(Error::busy)?.map_err(Error::internal)
+        let hash = self.on_hash_pool(move || scheme.hash(password.expose(), salt)).await?;
+        hash.map_err(Error::internal)
     }
 
     /// Checks a password on the hashing threads and counts nothing: [`Self::check_password`] does. Without a stored
@@ -237,8 +241,24 @@ impl Ctx {
         let is_known = stored.is_some();
         let (stored, password) =
             (stored.map_or_else(|| self.engine.decoy.clone(), str::to_owned), password.clone());
-        let matches = self.engine.hashing.run(move || password::verify(&stored, password.expose())).await;
-        Ok(matches.map_err(Error::busy)?.map_err(Error::internal)? && is_known)
+        let matches = self.on_hash_pool(move || password::verify(&stored, password.expose())).await?;
+        Ok(matches.map_err(Error::internal)? && is_known)
+    }
+
+    async fn on_hash_pool<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let outcome = match self.engine.meters.as_ref().map(|meters| meters.hashing()) {
+            None => self.engine.hashing.run(job).await,
+            Some(durations) => {
+                let measured = move || {
+                    let begun = Instant::now();
+                    let value = job();
+                    durations.record(begun.elapsed().as_secs_f64());
+                    value
+                };
+                self.engine.hashing.run(measured).await
+            }
+        };
+        outcome.map_err(Error::busy)
     }
 
     /// Whether this stored hash should be replaced by one of the scheme in force, now that the password is known.
@@ -354,11 +374,15 @@ impl Ctx {
         if mails.is_empty() {
             return;
         }
-        let mailer = Arc::clone(&self.engine.env.mailer);
+        let (mailer, meters) = (Arc::clone(&self.engine.env.mailer), self.engine.meters.clone());
         self.engine.env.spawn(async move {
             for mail in mails {
                 let kind = mail.kind;
-                if let Err(error) = mailer.send(mail).await {
+                let outcome = mailer.send(mail).await;
+                if let Some(meters) = &meters {
+                    meters.mailed(kind, outcome.is_ok());
+                }
+                if let Err(error) = outcome {
                     tracing::error!(error, kind, "a message could not be sent");
                 }
             }

@@ -156,9 +156,7 @@ impl Ctx {
         // A request that checks twice must not wait for itself.
         self.forgiven.iter_mut().for_each(|forgiven| forgiven.turn = None);
         let turn = guessing.lanes.enter(guessing.key(account)).await?;
-        if engine.hashing.is_full() {
-            return Err(Error::busy(Busy));
-        }
+        engine.hashing.expect_room().map_err(Error::busy)?;
         let failures = guessing.count(self.store(), &turn, self.now()).await?;
         if guessing.is_pruning_due() {
             self.prune_guesses(guessing.quiet_period);

@@ -26,6 +26,7 @@ mod error;
 mod guessing;
 pub mod http;
 pub mod input;
+mod meters;
 pub mod model;
 mod plugin;
 mod secondary;

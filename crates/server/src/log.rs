@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt};
 
 /// Lines that may wait to be written.
@@ -21,6 +21,7 @@ const WAITING_LINES: usize = 8_192;
 pub(crate) struct Log {
     _writer: WorkerGuard,
     reopen: Option<Arc<AtomicBool>>,
+    lines_dropped: ErrorCounter,
 }
 
 impl Log {
@@ -42,13 +43,19 @@ impl Log {
             .lossy(true)
             .thread_name("log")
             .finish(target);
+        let lines_dropped = writer.error_counter();
         let is_terminal = options.file.is_none() && io::stderr().is_terminal();
         let builder = fmt().with_env_filter(filter).with_writer(writer).with_ansi(is_terminal);
         match (options.format, is_terminal) {
             (LogFormat::Text, _) | (LogFormat::Auto, true) => builder.with_target(false).init(),
             (LogFormat::Json, _) | (LogFormat::Auto, false) => builder.json().init(),
         }
-        Ok(Self { _writer: guard, reopen })
+        Ok(Self { _writer: guard, reopen, lines_dropped })
+    }
+
+    /// Counts the lines that were dropped because nobody took them away.
+    pub(crate) fn lines_dropped(&self) -> ErrorCounter {
+        self.lines_dropped.clone()
     }
 
     /// After SIGHUP the file is opened anew before the next line: somebody has moved it away.

@@ -5,6 +5,7 @@
 mod cli;
 mod listener;
 mod log;
+mod metrics;
 mod secret_file;
 mod settings;
 

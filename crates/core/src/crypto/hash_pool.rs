@@ -37,7 +37,9 @@ impl HashPool {
             queue: Mutex::new(Queue { jobs: VecDeque::new(), idle: 0, closed: false }),
             ready: Condvar::new(),
             capacity: queue,
+            threads: threads.get(),
             completed: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
         });
         for number in 0..threads.get() {
             let worker = Arc::clone(&shared);
@@ -70,10 +72,25 @@ impl HashPool {
         self.handle.shared.lock().jobs.len()
     }
 
-    /// Whether one more job would be refused now.
-    pub fn is_full(&self) -> bool {
-        let queue = self.handle.shared.lock();
-        queue.closed || queue.jobs.len() >= self.handle.shared.capacity.saturating_add(queue.idle)
+    /// [`Busy`] if a job would be refused now, which then counts as refused.
+    pub fn expect_room(&self) -> Result<(), Busy> {
+        let shared = &self.handle.shared;
+        let queue = shared.lock();
+        if queue.closed || queue.jobs.len() >= shared.capacity.saturating_add(queue.idle) {
+            return Err(shared.refuse());
+        }
+        Ok(())
+    }
+
+    /// How many jobs were refused since the start.
+    pub fn refused(&self) -> u64 {
+        self.handle.shared.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many threads there are, and how many of them have a job.
+    pub fn threads(&self) -> (usize, usize) {
+        let shared = &self.handle.shared;
+        (shared.threads, shared.threads.saturating_sub(shared.lock().idle))
     }
 
     /// How many jobs have run to their end since the start.
@@ -108,7 +125,9 @@ struct Shared {
     queue: Mutex<Queue>,
     ready: Condvar,
     capacity: usize,
+    threads: usize,
     completed: AtomicU64,
+    refused: AtomicU64,
 }
 
 struct Queue {
@@ -124,6 +143,11 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn refuse(&self) -> Busy {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        Busy
+    }
+
     fn push(&self, job: Box<dyn Task>) -> Result<(), Busy> {
         let mut queue = self.lock();
         let room = self.capacity.saturating_add(queue.idle);
@@ -131,7 +155,7 @@ impl Shared {
             queue.jobs.retain(|waiting| !waiting.is_abandoned());
         }
         if queue.closed || queue.jobs.len() >= room {
-            return Err(Busy);
+            return Err(self.refuse());
         }
         queue.jobs.push_back(job);
         drop(queue);
@@ -258,7 +282,8 @@ mod tests {
         let second = start(&pool, || 2).ok().unwrap();
         assert_eq!(pool.waiting(), 2);
         assert_eq!(start(&pool, || 3).err(), Some(Err(Busy)));
-        assert_eq!(pool.waiting(), 2);
+        assert_eq!(pool.expect_room(), Err(Busy));
+        assert_eq!((pool.waiting(), pool.refused(), pool.threads()), (2, 2, (1, 1)));
 
         drop(release);
         assert_eq!(running.await, Ok(()));

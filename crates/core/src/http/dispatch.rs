@@ -7,6 +7,7 @@ use crate::{
     auth::Engine,
     context::Ctx,
     error::{Code, Error, Result, chain},
+    meters::{Meters, Watch},
     plugin::Endpoint,
 };
 use bytes::Bytes;
@@ -23,6 +24,13 @@ const LONGEST_REQUEST_ID: usize = 128;
 pub struct Peer(pub SocketAddr);
 
 pub(crate) async fn handle(engine: &Arc<Engine>, request: Request<Bytes>) -> Response<Bytes> {
+    let mut watch = Watch::begin(engine.meters.as_ref(), request.method());
+    let response = answer(engine, request, &mut watch).await;
+    watch.answered(response.status());
+    response
+}
+
+async fn answer(engine: &Arc<Engine>, request: Request<Bytes>, watch: &mut Watch) -> Response<Bytes> {
     let (parts, body) = request.into_parts();
     let Some(path) =
         parts.uri.path().strip_prefix(&engine.resolved.base_path).filter(|path| path.starts_with('/'))
@@ -37,6 +45,7 @@ pub(crate) async fn handle(engine: &Arc<Engine>, request: Request<Bytes>) -> Res
         path
     };
     let found = engine.router.find(&parts.method, route);
+    watch.is_for(found.endpoint.as_ref().map(|(position, _)| *position));
     let number = if route == plain { found.path } else { engine.router.find(&parts.method, plain).path };
     if engine.disabled.contains(plain, number) {
         return DisabledPaths::reply();
@@ -48,7 +57,8 @@ pub(crate) async fn handle(engine: &Arc<Engine>, request: Request<Bytes>) -> Res
             // Whoever cannot be counted is not let through.
             Err(error) => {
                 let path = number.and_then(|number| engine.router.paths().get(number));
-                let about = About::new(&parts.method, path.map_or("", String::as_str), &parts.headers);
+                let path = path.map_or("", String::as_str);
+                let about = About::new(engine, &parts.method, path, &parts.headers);
                 return failed(&error, about).into_response([], []);
             }
         }
@@ -63,20 +73,24 @@ pub(crate) async fn handle(engine: &Arc<Engine>, request: Request<Bytes>) -> Res
         return cx.finish(reply);
     }
     // In a task of its own, what has begun to write goes on when the client leaves.
-    let task = engine.env.spawn(apart(cx, position, body));
+    let task = engine.env.spawn(apart(cx, position, body, std::mem::take(watch)));
     task.await.unwrap_or_else(|error| {
-        let about = About { method: &endpoint.method, path: &endpoint.path, request_id: None };
+        let (method, path) = (&endpoint.method, &*endpoint.path);
+        let about = About { method, path, request_id: None, meters: engine.meters.as_deref() };
         failed(&Error::internal(error), about).into_response([], [])
     })
 }
 
-async fn apart(mut cx: Ctx, position: usize, body: Bytes) -> Response<Bytes> {
+/// What it counts is counted here, also when the client has left.
+async fn apart(mut cx: Ctx, position: usize, body: Bytes, watch: Watch) -> Response<Bytes> {
     let engine = Arc::clone(&cx.engine);
     let Some(endpoint) = engine.manifest.endpoints.get(position) else { return Engine::not_found() };
-    match tokio::time::timeout(DEADLINE, run(&engine, endpoint, &mut cx, &body)).await {
+    let response = match tokio::time::timeout(DEADLINE, run(&engine, endpoint, &mut cx, &body)).await {
         Ok(reply) => cx.finish(reply),
         Err(elapsed) => failed(&Error::busy(elapsed), About::of(&cx, endpoint)).into_response([], []),
-    }
+    };
+    watch.answered(response.status());
+    response
 }
 
 async fn limit(
@@ -128,24 +142,25 @@ async fn hooked(engine: &Engine, cx: &mut Ctx, path: &str, run: &crate::plugin::
     run(cx).await
 }
 
-/// What the log says of a request. The path is the endpoint's own: that of the request may hold a token.
+/// What the log and the metrics say of a request. The path is the endpoint's own: that of the request may hold a token.
 #[derive(Clone, Copy)]
 struct About<'a> {
     method: &'a Method,
     path: &'a str,
     request_id: Option<&'a str>,
+    meters: Option<&'a Meters>,
 }
 
 impl<'a> About<'a> {
-    fn new(method: &'a Method, path: &'a str, headers: &'a HeaderMap) -> Self {
+    fn new(engine: &'a Engine, method: &'a Method, path: &'a str, headers: &'a HeaderMap) -> Self {
         let id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
         let is_plain =
             |id: &&str| id.len() <= LONGEST_REQUEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
-        Self { method, path, request_id: id.filter(is_plain) }
+        Self { method, path, request_id: id.filter(is_plain), meters: engine.meters.as_deref() }
     }
 
     fn of(cx: &'a Ctx, endpoint: &'a Endpoint) -> Self {
-        Self::new(&endpoint.method, &endpoint.path, cx.headers())
+        Self::new(&cx.engine, &endpoint.method, &endpoint.path, cx.headers())
     }
 }
 
@@ -155,7 +170,10 @@ fn failed_or_interrupted(mut error: Error, about: About<'_>) -> Reply {
 
 /// Our own faults are logged with their cause, which the client never sees, and with the name that a proxy gave the
 /// request, by which its own log has it.
-fn failed(error: &Error, About { method, path, request_id }: About<'_>) -> Reply {
+fn failed(error: &Error, About { method, path, request_id, meters }: About<'_>) -> Reply {
+    if let Some(meters) = meters {
+        meters.failed(path, error.code());
+    }
     if error.status().is_server_error() {
         tracing::error!(%method, path, request_id, error = chain(error), "a request failed");
         if error.code() == Some(Code::INTERNAL_SERVER_ERROR.code)

@@ -22,6 +22,7 @@ use crate::{
     config::Config,
     env::BoxFuture,
     error::{BoxError, Error, Result},
+    meters,
     model::{Account, Session, Verification},
     store::{Model as _, Record, Store},
     time::Time,
@@ -147,7 +148,7 @@ impl Secondary {
 
     /// Whether it answers.
     pub(crate) async fn ping(&self) -> bool {
-        self.storage.get("ready").await.is_ok()
+        self.storage.get("ready").await.map_err(away).is_ok()
     }
 
     /// Counts under a key; the first count of a window begins it.
@@ -212,7 +213,7 @@ impl Secondary {
 }
 
 fn contended() -> Error {
-    away("others change the same value all the time".into())
+    Error::busy(Away("others change the same value all the time".into()))
 }
 
 /// What becomes of a text, and what the caller is told.
@@ -229,6 +230,7 @@ fn seconds_until(end: Time, now: Time) -> Option<NonZeroU32> {
 }
 
 fn away(error: BoxError) -> Error {
+    meters::secondary_failed();
     Error::busy(Away(error))
 }
 

@@ -22,6 +22,7 @@ mod sqlite;
 mod sqlite_writer;
 mod tx;
 mod value;
+mod waits;
 
 pub use self::{
     error::StoreError,
@@ -45,11 +46,18 @@ use self::sql::{Dialect, Statement};
 use crate::{
     config::{DatabaseOptions, StoreIdentifier},
     env::Env,
+    meters::{BackendNow, StoreMeters, StoreNow},
     model::verifications::Cleanup,
     plugin::WriteFn,
     secondary::Secondary,
 };
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 /// What a store operation answers with.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -72,6 +80,8 @@ pub(crate) struct Rules {
     /// Nothing where verifications that have ended are to stay.
     pub(crate) verification_cleanup: Option<Cleanup>,
     pub(crate) hooks: Vec<(&'static str, Arc<WriteFn>)>,
+    /// Nothing where nothing is counted.
+    pub(crate) meters: Option<StoreMeters>,
 }
 
 #[derive(Clone)]
@@ -83,7 +93,8 @@ enum Backend {
 /// What was asked of the database since it was opened: metrics, and the tests that compare work done.
 #[derive(Debug, Default)]
 pub struct Statements {
-    count: std::sync::atomic::AtomicU64,
+    count: AtomicU64,
+    transactions: AtomicU64,
 }
 
 /// Whether at most one row can match, so that the answer comes in microseconds and need not leave the thread.
@@ -146,14 +157,47 @@ impl Store {
             store_identifier: StoreIdentifier::default(),
             verification_cleanup: None,
             hooks: Vec::new(),
+            meters: None,
         };
         Ok(Self { backend, schema: Arc::default(), rules: Arc::new(rules), statements: Arc::default() })
     }
 
     pub(crate) fn bind(mut self, schema: Arc<Schema>, rules: Rules) -> Self {
+        if let Some(meters) = &rules.meters {
+            match &self.backend {
+                Backend::Sqlite(database) => database.waits().measure(meters.waits()),
+                Backend::Postgres(database) => database.waits().measure(meters.waits()),
+            }
+        }
         self.schema = schema;
         self.rules = Arc::new(rules);
         self
+    }
+
+    /// Brings up to date what is not counted as it happens. Asks the database nothing.
+    pub(crate) fn observe(&self) {
+        let Some(meters) = &self.rules.meters else { return };
+        let (waiting, backend) = match &self.backend {
+            Backend::Sqlite(database) => {
+                (database.waits().waiting(), BackendNow::Sqlite { wal_bytes: database.wal_bytes() })
+            }
+            Backend::Postgres(database) => (database.waits().waiting(), database.connections()),
+        };
+        meters.observe(&StoreNow {
+            statements: self.statements(),
+            transactions: self.statements.transactions.load(Relaxed),
+            commits: self.commits(),
+            waiting,
+            backend,
+        });
+    }
+
+    /// Notes what the database has answered.
+    fn heed<T>(&self, outcome: Result<T>) -> Result<T> {
+        if let Some(meters) = &self.rules.meters {
+            meters.heed(&outcome);
+        }
+        outcome
     }
 
     /// The resolved schema.
@@ -204,10 +248,10 @@ impl Store {
 
     /// Whether the database answers now.
     pub async fn ping(&self) -> Result<()> {
-        match &self.backend {
+        self.heed(match &self.backend {
             Backend::Sqlite(database) => database.ping(),
             Backend::Postgres(database) => database.ping().await,
-        }
+        })
     }
 
     /// Writes the committed rows of a SQLite database to a new file, while others read and write; the number of its
@@ -228,7 +272,7 @@ impl Store {
 
     /// Statements sent since the store was opened.
     pub fn statements(&self) -> u64 {
-        self.statements.count.load(std::sync::atomic::Ordering::Relaxed)
+        self.statements.count.load(Relaxed)
     }
 
     /// Commits made since the store was opened; on SQLite one commit may carry several transactions.
@@ -279,10 +323,10 @@ impl Store {
         let statement = list_statement(self.dialect(), table, query.into());
         self.count_statement();
         let rows = match &self.backend {
-            Backend::Sqlite(database) => database.scan(statement, table.kinds().collect()).await?,
-            Backend::Postgres(database) => database.scan(&statement).await?,
+            Backend::Sqlite(database) => database.scan(statement, table.kinds().collect()).await,
+            Backend::Postgres(database) => database.scan(&statement).await,
         };
-        rows.into_iter().map(|row| model::read(table, row)).collect()
+        self.heed(rows)?.into_iter().map(|row| model::read(table, row)).collect()
     }
 
     /// How many rows match.
@@ -362,15 +406,17 @@ impl Store {
 
     pub(crate) async fn begin(&self) -> Result<Tx> {
         let connection = match &self.backend {
-            Backend::Sqlite(database) => tx::Connection::Sqlite(database.begin().await?),
-            Backend::Postgres(database) => tx::Connection::Postgres(Box::new(database.begin().await?)),
+            Backend::Sqlite(database) => tx::Connection::Sqlite(self.heed(database.begin().await)?),
+            Backend::Postgres(database) => {
+                tx::Connection::Postgres(Box::new(self.heed(database.begin().await)?))
+            }
         };
         Ok(Tx::new(connection, self.clone()))
     }
 
     async fn autocommit(&self) -> Result<Tx> {
         let connection = match &self.backend {
-            Backend::Sqlite(database) => tx::Connection::Sqlite(database.begin().await?),
+            Backend::Sqlite(database) => tx::Connection::Sqlite(self.heed(database.begin().await)?),
             Backend::Postgres(database) => tx::Connection::Single(database.clone()),
         };
         Ok(Tx::new(connection, self.clone()))
@@ -386,17 +432,20 @@ impl Store {
         // What waits is boxed, so that the read that does not wait carries no room for it.
         match &self.backend {
             Backend::Postgres(database) if reach == Reach::Point => {
-                Box::pin(database.read_one(&statement)).await
+                self.heed(Box::pin(database.read_one(&statement)).await)
             }
-            Backend::Postgres(database) => Ok(Box::pin(database.scan(&statement)).await?.into_iter().next()),
+            Backend::Postgres(database) => {
+                self.heed(Box::pin(database.scan(&statement)).await).map(|rows| rows.into_iter().next())
+            }
             Backend::Sqlite(database) => {
                 if reach == Reach::Point {
                     match database.read_one(&statement, kinds.clone()) {
                         Err(StoreError::Busy) => {}
-                        row => return row,
+                        row => return self.heed(row),
                     }
                 }
-                Ok(Box::pin(database.scan(statement, kinds.collect())).await?.into_iter().next())
+                let rows = self.heed(Box::pin(database.scan(statement, kinds.collect())).await);
+                rows.map(|rows| rows.into_iter().next())
             }
         }
     }
@@ -425,8 +474,12 @@ impl Store {
         }
     }
 
+    fn count_transaction(&self) {
+        self.statements.transactions.fetch_add(1, Relaxed);
+    }
+
     fn count_statement(&self) {
-        self.statements.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.statements.count.fetch_add(1, Relaxed);
     }
 }
 

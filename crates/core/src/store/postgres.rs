@@ -17,8 +17,9 @@ use super::{
     postgres_url::PostgresUrl,
     sql::Statement,
     value::Value,
+    waits::Waits,
 };
-use crate::{config::DatabaseOptions, time::Time};
+use crate::{config::DatabaseOptions, meters::BackendNow, time::Time};
 use deadpool::managed::{
     Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult, TimeoutType,
 };
@@ -56,6 +57,7 @@ struct Inner {
     shared: Vec<Slot>,
     next: AtomicUsize,
     commits: AtomicU64,
+    waits: Waits,
     /// The schema with the tables, if it is not for the session to decide.
     schema: Option<String>,
     /// Whether a transaction pooler stands in between, so that nothing may be remembered for a session.
@@ -124,6 +126,7 @@ impl Database {
             shared: (0..shared).map(|_| Slot::default()).collect(),
             next: AtomicUsize::new(0),
             commits: AtomicU64::new(0),
+            waits: Waits::default(),
             schema,
             is_pooled: AtomicBool::new(pooler == Some(true)),
             is_pooler_named: pooler.is_some(),
@@ -221,6 +224,21 @@ impl Database {
 
     pub(crate) fn commits(&self) -> u64 {
         self.inner.commits.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn waits(&self) -> &Waits {
+        &self.inner.waits
+    }
+
+    /// Those there are now. What is shared is in use.
+    pub(super) fn connections(&self) -> BackendNow {
+        let status = self.inner.pool.status();
+        let shared = self.inner.shared.iter().filter(|slot| slot.current().is_some()).count();
+        BackendNow::Postgres {
+            in_use: status.size.saturating_sub(status.available) + shared,
+            idle: status.available.min(status.size),
+            most: status.max_size + self.inner.shared.len(),
+        }
     }
 
     /// A single statement that wrote has committed itself.
@@ -356,6 +374,7 @@ impl Database {
     }
 
     async fn checkout(&self) -> Result<Object<Opener>> {
+        let _waiting = self.inner.waits.begin();
         self.inner.pool.get().await.map_err(|error| match error {
             PoolError::Timeout(TimeoutType::Wait) => StoreError::Busy,
             PoolError::Backend(error) => error,

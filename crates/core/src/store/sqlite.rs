@@ -10,6 +10,7 @@ use super::{
     sql::Statement,
     sqlite_writer::{Turn, Writer},
     value::Value,
+    waits::Waits,
 };
 use crate::time::Time;
 use rusqlite::{
@@ -167,6 +168,15 @@ impl Database {
 
     pub(crate) fn commits(&self) -> u64 {
         self.writer.commits()
+    }
+
+    pub(super) fn waits(&self) -> &Waits {
+        self.writer.waits()
+    }
+
+    /// The size of the log; nothing where there is none.
+    pub(super) fn wal_bytes(&self) -> u64 {
+        self.writer.log_bytes().unwrap_or(0)
     }
 }
 

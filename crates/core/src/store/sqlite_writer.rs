@@ -15,7 +15,7 @@
 //! The committer being one more waiter in the same queue is what makes cancellation safe: there is no moment in
 //! which a finished transaction depends on another caller staying alive.
 
-use super::{Result, StoreError, sqlite::connect};
+use super::{Result, StoreError, sqlite::connect, waits::Waits};
 use crate::error::chain;
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use std::{
@@ -47,6 +47,7 @@ pub(super) struct Writer {
 
 struct Shared {
     commits: AtomicU64,
+    waits: Waits,
     log: PathBuf,
     housekeeping: StdMutex<Connection>,
     /// The log must stay as it is: part of it may be nowhere else, whatever the disk says from now on.
@@ -90,6 +91,7 @@ impl Writer {
             queue: Arc::new(Mutex::new(batch)),
             shared: Arc::new(Shared {
                 commits: AtomicU64::new(0),
+                waits: Waits::default(),
                 log,
                 housekeeping: StdMutex::new(housekeeping),
                 keeps_log: AtomicBool::new(keeps_log),
@@ -101,8 +103,17 @@ impl Writer {
         self.shared.commits.load(Ordering::Relaxed)
     }
 
+    pub(super) fn waits(&self) -> &Waits {
+        &self.shared.waits
+    }
+
+    pub(super) fn log_bytes(&self) -> std::io::Result<u64> {
+        self.shared.log_bytes()
+    }
+
     /// Waits for our turn and opens a savepoint.
     pub(super) async fn begin(&self) -> Result<Turn> {
+        let waiting = self.shared.waits.begin();
         let give_up = Instant::now() + PATIENCE;
         let mut batch = tokio::time::timeout_at(give_up, Arc::clone(&self.queue).lock_owned())
             .await
@@ -110,6 +121,7 @@ impl Writer {
         if !batch.open {
             batch.open(give_up).await?;
         }
+        drop(waiting);
         if let Err(error) = batch.run("savepoint work") {
             batch.abandon_if_empty();
             return Err(error);
@@ -180,7 +192,7 @@ impl Shared {
     /// Passive: never waits for a reader, never stops a writer, and is skipped while another one runs.
     fn checkpoint_if_large(&self) -> Checkpoint {
         if self.keeps_log.load(Ordering::Relaxed)
-            || std::fs::metadata(&self.log).is_ok_and(|log| log.len() < CHECKPOINT_BYTES)
+            || self.log_bytes().is_ok_and(|bytes| bytes < CHECKPOINT_BYTES)
         {
             return Checkpoint::Fine;
         }
@@ -190,6 +202,10 @@ impl Shared {
             Err(TryLockError::WouldBlock) => return Checkpoint::Fine,
         };
         self.fold(&connection, "pragma wal_checkpoint(passive)")
+    }
+
+    fn log_bytes(&self) -> std::io::Result<u64> {
+        std::fs::metadata(&self.log).map(|log| log.len())
     }
 
     fn fold(&self, connection: &Connection, statement: &str) -> Checkpoint {

@@ -191,12 +191,12 @@ impl Tx {
         self.store.count_statement();
         let rows = match &mut self.connection {
             Connection::Sqlite(turn) => {
-                sqlite::read_all(turn.connection()?, &statement, &table.kinds().collect::<Vec<_>>())?
+                sqlite::read_all(turn.connection()?, &statement, &table.kinds().collect::<Vec<_>>())
             }
-            Connection::Postgres(transaction) => transaction.rows(&statement).await?,
-            Connection::Single(database) => database.scan(&statement).await?,
+            Connection::Postgres(transaction) => transaction.rows(&statement).await,
+            Connection::Single(database) => database.scan(&statement).await,
         };
-        rows.into_iter().map(|row| model::read(&table, row)).collect()
+        self.store.heed(rows)?.into_iter().map(|row| model::read(&table, row)).collect()
     }
 
     /// As [`Store::count`].
@@ -272,11 +272,16 @@ impl Tx {
 
     /// Makes it durable, and answers with what is to happen now.
     pub(crate) async fn commit(self) -> Result<Effects> {
-        match self.connection {
-            Connection::Sqlite(turn) => turn.commit().await?,
-            Connection::Postgres(transaction) => transaction.commit().await?,
-            Connection::Single(database) => database.count_commit(),
-        }
+        let outcome = match self.connection {
+            Connection::Sqlite(turn) => turn.commit().await,
+            Connection::Postgres(transaction) => transaction.commit().await,
+            Connection::Single(database) => {
+                database.count_commit();
+                Ok(())
+            }
+        };
+        self.store.heed(outcome)?;
+        self.store.count_transaction();
         Ok(self.effects)
     }
 
@@ -313,7 +318,7 @@ impl Tx {
             }
             Connection::Single(database) => database.write_one(&statement).await,
         };
-        row.map_err(|error| self.store.schema.declared(error))
+        self.store.heed(row).map_err(|error| self.store.schema.declared(error))
     }
 
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<u64> {
@@ -323,7 +328,7 @@ impl Tx {
             Connection::Postgres(transaction) => transaction.execute(&statement).await,
             Connection::Single(database) => database.execute(&statement).await,
         };
-        changed.map_err(|error| self.store.schema.declared(error))
+        self.store.heed(changed).map_err(|error| self.store.schema.declared(error))
     }
 }
 

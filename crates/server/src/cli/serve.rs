@@ -2,9 +2,10 @@
 
 use super::{Failure, block_on, database};
 use crate::{
-    listener::{self, Certificates, Connections, Cors, Handler},
+    listener::{self, Certificates, Connections, Cors, Handler, Purpose},
     log::Log,
-    settings::{Flags, ServerOptions, Settings, TlsOptions},
+    metrics::{self, Scrape},
+    settings::{Flags, HttpOptions, MetricsOptions, ServerOptions, Settings, TlsOptions},
 };
 use http::HeaderValue;
 use narthex::{Auth, store::without_password};
@@ -14,6 +15,8 @@ use url::Url;
 
 /// How long requests in flight may take to finish once the server was told to stop.
 const GRACE: Duration = Duration::from_secs(20);
+/// Monitoring systems that may ask at once: they take no connection from anybody, and nobody takes one from them.
+const SCRAPING: u32 = 16;
 
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let inherited = listener::inherited().map_err(|problem| Failure::Usage(vec![problem]))?;
@@ -26,7 +29,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     block_on(async {
         #[cfg(unix)]
         let log = log.reopened_on_hangup();
-        let outcome = serve(settings, certificates, inherited, &notes).await;
+        let outcome = serve(settings, certificates, inherited, &notes, &log).await;
         drop(log);
         outcome
     })
@@ -43,13 +46,20 @@ async fn serve(
     certificates: Option<Arc<Certificates>>,
     inherited: Vec<std::net::TcpListener>,
     notes: &[String],
+    log: &Log,
 ) -> Result<(), Failure> {
     let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose().map_err(Failure::failed)?;
     let store = database::open(&settings).await?;
     let Settings { config, options, listen, database, .. } = settings;
-    let ServerOptions { cors, http, tls, .. } = options;
+    let ServerOptions { cors, http, tls, metrics, .. } = options;
     let base_url = config.base_url.clone();
-    let auth = database::engine(config).await?.build(store).await;
+    let for_metrics = bind_metrics(&metrics).await?;
+    let registry = for_metrics.as_ref().map(|_| metrics::install()).transpose().map_err(Failure::Failed)?;
+    let mut builder = database::engine(config).await?;
+    if registry.is_some() {
+        builder = builder.metrics();
+    }
+    let auth = builder.build(store).await;
     let auth = auth.map_err(|error| Failure::Usage(error.problems))?;
 
     let mut inherited = inherited.into_iter();
@@ -69,18 +79,40 @@ async fn serve(
     let redirect = second.as_ref().map(TcpListener::local_addr).transpose().map_err(Failure::failed)?;
 
     let hsts = tls.strict_transport_security(&base_url).and_then(|value| HeaderValue::try_from(value).ok());
-    let handler = |hsts, elsewhere| Handler {
+    let handler = |hsts, purpose| Handler {
         auth: auth.clone(),
         cors: Cors::new(&cors),
         body_timeout: Duration::from_secs(http.body_timeout),
         hsts,
-        elsewhere,
+        purpose,
     };
     let connections = Connections::new(http.clone());
-    let answering = connections.accept(socket, handler(hsts, None), acceptor);
+    let answering = connections.accept(socket, handler(hsts, Purpose::Everything), acceptor);
     let redirecting = async {
         match second {
-            Some(socket) => connections.accept(socket, handler(None, Some(origin(&base_url))), None).await,
+            Some(socket) => {
+                let redirect = handler(None, Purpose::Redirect(origin(&base_url)));
+                connections.accept(socket, redirect, None).await;
+            }
+            None => std::future::pending().await,
+        }
+    };
+    let for_scrapes = Connections::new(HttpOptions { max_connections: SCRAPING, ..http.clone() });
+    let metrics = for_metrics.as_ref().map(TcpListener::local_addr).transpose().map_err(Failure::failed)?;
+    let scrape = registry.map(|registry| Scrape {
+        registry,
+        auth: auth.clone(),
+        connections: connections.counts(),
+        most_connections: connections.most(),
+        certificates: certificates.clone(),
+        lines_dropped: log.lines_dropped(),
+    });
+    let being_scraped = async {
+        match for_metrics.zip(scrape) {
+            Some((socket, scrape)) => {
+                let handler = Handler { cors: None, ..handler(None, Purpose::Metrics(Arc::new(scrape))) };
+                for_scrapes.accept(socket, handler, None).await;
+            }
             None => std::future::pending().await,
         }
     };
@@ -92,18 +124,21 @@ async fn serve(
         }
     };
     let told = told_to_stop();
-    greet(&base_url, &auth, listen, redirect, &database, notes);
+    let listening = Listening { everything: listen, redirect, metrics };
+    greet(&base_url, &auth, &listening, &database, notes);
     listener::ready();
     tokio::select! {
         () = answering => {},
         () = redirecting => {},
+        () = being_scraped => {},
         () = renewing => {},
         () = listener::watchdog() => {},
         () = told => {},
     }
     tracing::info!("stopping: finishing the requests in flight");
     listener::stopping();
-    if connections.finish(GRACE).await {
+    let (has_finished, _) = tokio::join!(connections.finish(GRACE), for_scrapes.finish(GRACE));
+    if has_finished {
         Ok(())
     } else {
         Err(Failure::Failed(format!("some requests did not finish within {} seconds", GRACE.as_secs())))
@@ -117,6 +152,27 @@ async fn bind(address: SocketAddr, inherited: Option<std::net::TcpListener>) -> 
         None => TcpListener::bind(address).await,
     };
     socket.map_err(|error| Failure::Failed(format!("cannot listen on {address}: {error}")))
+}
+
+/// Where metrics are, if anywhere. That somebody else has the address which nobody has asked for stops no server.
+async fn bind_metrics(options: &MetricsOptions) -> Result<Option<TcpListener>, Failure> {
+    if !options.enabled {
+        return Ok(None);
+    }
+    let (address, is_asked_for) = options.address();
+    match TcpListener::bind(address).await {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if is_asked_for => Err(Failure::Failed(format!(
+            "metrics.listen = \"{address}\": cannot listen there: {error}; set it to an address of this machine that is free, or set metrics.enabled = false"
+        ))),
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "nothing is measured: metrics cannot be served on {address}, which another Narthex may have; set metrics.listen to a free address, or metrics.enabled = false"
+            );
+            Ok(None)
+        }
+    }
 }
 
 /// Scheme, host and port of a URL.
@@ -162,24 +218,25 @@ fn told_to_stop() -> impl Future<Output = ()> {
     }
 }
 
-/// What a person who starts the server wants to know. Nobody has to read it: a closed output stops no server.
-fn greet(
-    base_url: &str,
-    auth: &Auth,
-    listen: SocketAddr,
+/// The addresses that are listened on.
+struct Listening {
+    everything: SocketAddr,
     redirect: Option<SocketAddr>,
-    database: &str,
-    notes: &[String],
-) {
+    metrics: Option<SocketAddr>,
+}
+
+/// What a person who starts the server wants to know. Nobody has to read it: a closed output stops no server.
+fn greet(base_url: &str, auth: &Auth, listening: &Listening, database: &str, notes: &[String]) {
     let base_url = base_url.trim_end_matches('/');
     let mut lines = vec![
         format!("Narthex {} is ready.", env!("CARGO_PKG_VERSION")),
         String::new(),
         format!("  open       {base_url}{}/ok", auth.base_path()),
         format!("  client     createAuthClient({{ baseURL: \"{base_url}\" }})"),
-        format!("  listening  {listen}"),
+        format!("  listening  {}", listening.everything),
     ];
-    lines.extend(redirect.map(|redirect| format!("  redirects  {redirect}")));
+    lines.extend(listening.redirect.map(|redirect| format!("  redirects  {redirect}")));
+    lines.extend(listening.metrics.map(|metrics| format!("  metrics    http://{metrics}/metrics")));
     lines.push(format!("  database   {}", without_password(database)));
     lines.extend(notes.iter().map(|note| format!("  {note}")));
     if let Err(error) = writeln!(std::io::stdout(), "{}", lines.join("\n")) {

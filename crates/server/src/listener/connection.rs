@@ -8,7 +8,7 @@ use super::{
     service::{Handler, Visit},
     stream::{Stream, Transport},
 };
-use crate::settings::HttpOptions;
+use crate::{metrics::HANDSHAKES_FAILED, settings::HttpOptions};
 use http::Request;
 use hyper::{
     body::Incoming,
@@ -143,11 +143,14 @@ impl Host {
             }
         };
         tokio::select! {
-            outcome = handshake => match outcome {
-                Ok(Ok(connection)) => return Some(Box::new(connection)),
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
-                Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
-            },
+            outcome = handshake => {
+                match outcome {
+                    Ok(Ok(connection)) => return Some(Box::new(connection)),
+                    Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
+                    Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+                }
+                metrics::counter!(HANDSHAKES_FAILED).increment(1);
+            }
             // Nothing was asked yet.
             () = told => {}
         }

@@ -13,7 +13,7 @@ mod tls;
 
 pub(crate) use self::{
     cors::Cors,
-    service::Handler,
+    service::{Handler, Purpose},
     systemd::{inherited, ready, stopping, watchdog},
     tls::Certificates,
 };
@@ -24,10 +24,16 @@ use self::{
 };
 use crate::settings::HttpOptions;
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tokio_rustls::TlsAcceptor;
 
 /// Everything that is open.
@@ -36,7 +42,46 @@ pub(crate) struct Connections {
     most: u32,
     /// A permit for each connection that there may be.
     free: Arc<Semaphore>,
+    counts: Arc<Counts>,
     stop: Arc<Stop>,
+}
+
+/// What is counted of them.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    open: AtomicU32,
+    full: AtomicU64,
+}
+
+impl Counts {
+    /// Connections that are open.
+    pub(crate) fn open(&self) -> u32 {
+        self.open.load(Relaxed)
+    }
+
+    /// How often the next connection had to wait until one was closed.
+    pub(crate) fn full(&self) -> u64 {
+        self.full.load(Relaxed)
+    }
+}
+
+/// A connection that is open.
+struct Open {
+    counts: Arc<Counts>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn new(counts: &Arc<Counts>, permit: OwnedSemaphorePermit) -> Self {
+        counts.open.fetch_add(1, Relaxed);
+        Self { counts: Arc::clone(counts), _permit: permit }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.counts.open.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Connections {
@@ -44,7 +89,16 @@ impl Connections {
         let most = limits::connections(&options);
         // A u32 fits into a usize wherever this runs.
         let free = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS)));
-        Self { options, most, free, stop: Arc::default() }
+        Self { options, most, free, counts: Arc::default(), stop: Arc::default() }
+    }
+
+    /// Connections that there may be.
+    pub(crate) fn most(&self) -> u32 {
+        self.most
+    }
+
+    pub(crate) fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
     }
 
     /// Accepts connections of `listener` for as long as it is polled. No error ends it: the next connection may be
@@ -69,10 +123,11 @@ impl Connections {
                 Ok((connection, peer)) => {
                     failures = 0;
                     let host = Arc::clone(&host);
+                    let open = Open::new(&self.counts, permit);
                     tokio::spawn(async move {
                         host.serve(connection, peer).await;
-                        // Given back when nothing of the connection is left.
-                        drop(permit);
+                        // Its place is given back when nothing of the connection is left.
+                        drop(open);
                     });
                 }
                 Err(error) => {
@@ -87,10 +142,11 @@ impl Connections {
         }
     }
 
-    async fn permit(&self, full: &mut Complaint) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    async fn permit(&self, full: &mut Complaint) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             return Some(permit);
         }
+        self.counts.full.fetch_add(1, Relaxed);
         if full.is_due(Instant::now()) {
             tracing::warn!(
                 "{} connections are open; others wait until one is closed (http.max-connections)",

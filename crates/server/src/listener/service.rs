@@ -2,6 +2,7 @@
 //! the open internet needs.
 
 use super::{activity::Activity, cors::Cors};
+use crate::metrics::Scrape;
 use axum::{
     body::Body,
     extract::ConnectInfo,
@@ -41,8 +42,17 @@ pub(crate) struct Handler {
     pub(crate) body_timeout: Duration,
     /// The value of `Strict-Transport-Security`, where TLS ends.
     pub(crate) hsts: Option<HeaderValue>,
-    /// Where everything else is, for a listener that only says so: scheme, host and port.
-    pub(crate) elsewhere: Option<String>,
+    pub(crate) purpose: Purpose,
+}
+
+/// What a listener is for.
+pub(crate) enum Purpose {
+    /// Everything but metrics.
+    Everything,
+    /// To say where everything is: scheme, host and port.
+    Redirect(String),
+    /// `/metrics`, and nothing else.
+    Metrics(Arc<Scrape>),
 }
 
 /// One connection's view of it.
@@ -84,20 +94,26 @@ impl Begun {
     pub(super) async fn answer(self, request: Request<Incoming>) -> Response {
         let Visit { handler, activity, peer } = &*self.0;
         let is_head = *request.method() == Method::HEAD;
-        let mut response = match (request.uri().path(), &handler.elsewhere) {
-            (HEALTH, _) => for_operators(request.method()).unwrap_or_else(|| StatusCode::OK.into_response()),
-            (READY, _) => match for_operators(request.method()) {
+        let is_answered_unread =
+            !matches!(handler.purpose, Purpose::Everything) || request.uri().path() == METRICS;
+        if is_answered_unread && !request.body().is_end_stream() {
+            activity.leave_unread();
+        }
+        let mut response = match (&handler.purpose, request.uri().path()) {
+            (Purpose::Metrics(scrape), METRICS) => match for_operators(request.method()) {
+                Some(refusal) => refusal,
+                None => Arc::clone(scrape).answer().await,
+            },
+            // What is counted is no business of those who are.
+            (Purpose::Metrics(_), _) | (_, METRICS) => StatusCode::NOT_FOUND.into_response(),
+            (_, HEALTH) => for_operators(request.method()).unwrap_or_else(|| StatusCode::OK.into_response()),
+            (_, READY) => match for_operators(request.method()) {
                 Some(refusal) => refusal,
                 None if handler.auth.is_ready().await => StatusCode::OK.into_response(),
                 None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
             },
-            (path, Some(elsewhere)) if path != METRICS => {
-                if !request.body().is_end_stream() {
-                    activity.leave_unread();
-                }
-                redirect(elsewhere, &request)
-            }
-            _ => handler.endpoint(request, activity, *peer).await,
+            (Purpose::Redirect(elsewhere), _) => redirect(elsewhere, &request),
+            (Purpose::Everything, _) => handler.endpoint(request, activity, *peer).await,
         };
         if let Some(value) = &handler.hsts {
             response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, value.clone());

@@ -29,7 +29,8 @@ pub(crate) struct Certificates {
     cert: String,
     key: String,
     provider: Arc<CryptoProvider>,
-    current: RwLock<Arc<CertifiedKey>>,
+    /// Itself, and when it ends.
+    current: RwLock<(Arc<CertifiedKey>, SystemTime)>,
     /// The files as they were before they were read for the first time.
     at_start: [Mark; 2],
 }
@@ -44,8 +45,13 @@ impl Certificates {
         let at_start = marks(cert, key);
         let (current, ends) = read(cert, key, &provider, now())?;
         tell_end(cert, ends);
-        let current = RwLock::new(Arc::new(current));
+        let current = RwLock::new((Arc::new(current), ends));
         Ok(Self { cert: cert.to_owned(), key: key.to_owned(), provider, current, at_start })
+    }
+
+    /// When the certificate in use ends.
+    pub(crate) fn end(&self) -> SystemTime {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).1
     }
 
     /// What ends TLS with the certificate that is in use at the time.
@@ -93,7 +99,7 @@ impl Certificates {
     fn replace(&self) -> bool {
         match read(&self.cert, &self.key, &self.provider, now()) {
             Ok((next, ends)) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = (Arc::new(next), ends);
                 tracing::info!("the certificate was read again; it ends on {}", shown(ends));
                 tell_end(&self.cert, ends);
                 true
@@ -108,7 +114,7 @@ impl Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).0))
     }
 }
 
@@ -198,7 +204,7 @@ mod tests {
         write(folder.path());
         let path = |name| folder.path().join(name).to_str().unwrap().to_owned();
         let certificates = Certificates::open(&path("cert.pem"), &path("key.pem")).unwrap();
-        let current = || Arc::clone(&certificates.current.read().unwrap());
+        let current = || Arc::clone(&certificates.current.read().unwrap().0);
         let first = current();
         let seen = certificates.look(certificates.at_start, false);
         assert!(Arc::ptr_eq(&current(), &first), "nothing has changed");

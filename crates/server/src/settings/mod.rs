@@ -7,6 +7,7 @@ mod document;
 mod environment;
 mod http;
 mod log;
+mod metrics;
 mod mistakes;
 mod options;
 mod reference;
@@ -18,6 +19,7 @@ pub(crate) use self::{
     environment::JWT_SECRET,
     http::HttpOptions,
     log::{LogFormat, LogOptions},
+    metrics::MetricsOptions,
     options::ServerOptions,
     tls::TlsOptions,
 };

@@ -1,6 +1,8 @@
 //! What the server adds to the library's options.
 
-use super::{cors::CorsOptions, http::HttpOptions, log::LogOptions, tls::TlsOptions};
+use super::{
+    cors::CorsOptions, http::HttpOptions, log::LogOptions, metrics::MetricsOptions, tls::TlsOptions,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -26,6 +28,8 @@ pub(crate) struct ServerOptions {
     pub(crate) http: HttpOptions,
     /// HTTPS without a proxy.
     pub(crate) tls: TlsOptions,
+    /// What a monitoring system asks for.
+    pub(crate) metrics: MetricsOptions,
 }
 
 impl Default for ServerOptions {
@@ -37,6 +41,7 @@ impl Default for ServerOptions {
             cors: CorsOptions::default(),
             http: HttpOptions::default(),
             tls: TlsOptions::default(),
+            metrics: MetricsOptions::default(),
         }
     }
 }

@@ -35,6 +35,8 @@ mod log;
 #[cfg(test)]
 mod lost_connection;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod processes;

@@ -26,10 +26,13 @@ bcrypt-cost = 4
 update-age = 0
 "#;
 
+/// Hundreds are started, and one of them could have the address of metrics.
+const UNMEASURED: (&str, &str) = ("NARTHEX__METRICS__ENABLED", "false");
+
 /// The command line of a server in `folder`, with nothing in its environment that says how to run.
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = narthex(folder);
-    command.arg("serve");
+    command.arg("serve").envs([UNMEASURED]);
     command
 }
 
@@ -83,7 +86,7 @@ fn traced(folder: &Path, calls: &str, faults: &[&str]) -> Command {
         "trace",
     ]);
     command.args(faults);
-    command.args([env!("CARGO_BIN_EXE_narthex"), "serve"]);
+    command.args([env!("CARGO_BIN_EXE_narthex"), "serve"]).envs([UNMEASURED]);
     in_folder(command, folder)
 }
 

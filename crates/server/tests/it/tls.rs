@@ -4,6 +4,7 @@ use super::{
     binary::refused,
     client::{Client, get, get_session, sign_up},
     database::Database,
+    metrics::{Scraped, measured},
     server::{self, QUICK, Server, command, wait_for},
 };
 use http_body_util::{BodyExt as _, Full};
@@ -232,6 +233,29 @@ fn a_certificate_is_replaced_while_it_runs() {
         assert_eq!(second.connect(&server).exchange(&get("/health", "")).status, 200, "{problem}");
     }
     assert!(!server.log().contains(second.key.lines().nth(1).unwrap()));
+}
+
+#[test]
+fn metrics_tell_when_the_certificate_ends_and_how_many_handshakes_failed() {
+    const END: &str = "narthex_tls_certificate_end_timestamp_seconds";
+    const FAILED: &str = "narthex_tls_handshake_failures_total";
+    let database = Database::sqlite();
+    let first = Certificate::new();
+    first.install(database.folder());
+    fs::write(database.folder().join("narthex.toml"), format!("{QUICK}{TLS}")).unwrap();
+    let server = Server::spawn(measured(command(database.folder())), database.folder());
+    let told = || [END, FAILED].map(|series| Scraped::of(&server).get(series));
+    // The second of January 2100, at midnight.
+    assert_eq!(told(), [Some(4_102_531_200.0), Some(0.0)]);
+    assert_eq!(first.connect(&server).exchange(&get("/health", "")).status, 200);
+    let mut plain = server.connect();
+    plain.send(&get("/health", "")).unwrap();
+    assert!(plain.receive().is_err());
+    wait_for(|| told()[1] == Some(1.0));
+
+    Certificate::until(2090).install(database.folder());
+    server.signal(Signal::HUP);
+    wait_for(|| told()[0] == Some(3_786_998_400.0));
 }
 
 #[test]

@@ -2,10 +2,15 @@
 
 use super::{
     cluster::{Cluster, free_port},
+    command_on,
     proxy::Proxy,
     refusal, serve, wait_until,
 };
-use crate::client::{Reply, get, get_session, sign_in, sign_up};
+use crate::{
+    client::{Reply, get, get_session, sign_in, sign_up},
+    metrics::{Scraped, measured},
+    server::Server,
+};
 use serde_json::json;
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -78,6 +83,28 @@ fn a_database_that_restarts_under_load_is_waited_for() {
     let orphans =
         "select id from \"user\" where not exists (select 1 from account where \"userId\" = \"user\".id)";
     assert!(cluster.ask(orphans).is_empty());
+}
+
+#[test]
+fn metrics_are_there_while_the_database_is_not_and_say_so() {
+    const REACHABLE: &str = "narthex_database_reachable";
+    const UNAVAILABLE: &str = r#"narthex_database_errors_total{kind="unavailable"}"#;
+    let Some(mut cluster) = Cluster::start(&[]) else { return };
+    let folder = TempDir::new().unwrap();
+    let server = Server::spawn(measured(command_on(&folder, &cluster.url(), "")), folder.path());
+    let reached = |server: &Server| {
+        let scraped = Scraped::of(server);
+        (scraped.get(REACHABLE), scraped.get(UNAVAILABLE))
+    };
+    assert_eq!(reached(&server), (Some(1.0), Some(0.0)));
+    cluster.stop();
+    assert_eq!(server.status_of("/ready"), 503);
+    let (reachable, failures) = reached(&server);
+    assert_eq!(reachable, Some(0.0));
+    assert!(failures >= Some(1.0), "{failures:?}");
+    cluster.resume();
+    wait_until("it is ready again", || server.status_of("/ready") == 200);
+    assert_eq!(reached(&server).0, Some(1.0));
 }
 
 #[test]
