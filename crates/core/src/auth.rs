@@ -13,7 +13,7 @@ use crate::{
     endpoints,
     env::Env,
     error::{Result, chain},
-    guessing::Guessing,
+    guessing::{AccountHashes, Guessing},
     http::{
         Reply,
         client_ip::ClientAddresses,
@@ -63,6 +63,8 @@ pub(crate) struct Engine {
     pub(crate) scheme: Scheme,
     /// What is checked in place of the hash of an account that does not exist.
     pub(crate) decoy: String,
+    /// What accounts are called where nobody is to read their names.
+    pub(crate) account_hashes: AccountHashes,
     /// Counts wrong passwords, unless that is switched off.
     pub(crate) guessing: Option<Guessing>,
     /// Passwords that are refused.
@@ -261,12 +263,13 @@ impl AuthBuilder {
         let scheme = scheme(&resolved.config, &store).await?;
         let threads = resolved.config.password.threads.or_else(|| std::thread::available_parallelism().ok());
         let threads = threads.unwrap_or(NonZeroUsize::MIN);
-        let guessing = Guessing::new(&resolved.config.password, resolved.secrets.current().expose(), threads);
+        let guessing = Guessing::new(&resolved.config.password, threads);
         let router = Router::new(&manifest.endpoints);
         let options = &resolved.config.rate_limit;
         let limiter = counts_requests(&resolved.config)
             .then(|| RateLimiter::new(options, &manifest.rate_limits, router.paths(), limits));
         let engine = Engine {
+            account_hashes: AccountHashes::new(resolved.secrets.current().expose()),
             guessing,
             blocklist,
             disabled: DisabledPaths::new(&resolved.config.disabled_paths, router.paths()),

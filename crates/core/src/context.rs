@@ -7,6 +7,7 @@ use crate::{
     env::Mail,
     error::{Error, Result},
     guessing::Forgiven,
+    happening::Happening,
     http::{
         Reply, client_ip,
         cookies::{self, Cookie, Cookies},
@@ -15,7 +16,8 @@ use crate::{
     model::{
         Account, Accounts, Session, Sessions, User, Users, Verification, Verifications, sessions::Changed,
     },
-    plugin::Plugin,
+    plugin::{Plugin, QueuedEvent},
+    secondary::Found,
     secret::Secret,
     store::{Patch, Store, Tx},
     time::Time,
@@ -79,6 +81,16 @@ pub enum Method {
     SignUp,
     /// A password.
     Password,
+}
+
+impl Method {
+    /// As it is told when a session is made.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::SignUp => Happening::SIGN_UP,
+            Self::Password => Happening::PASSWORD,
+        }
+    }
 }
 
 /// A sign-in that is about to happen: credentials are proven, no session exists yet.
@@ -227,6 +239,12 @@ impl Ctx {
         self.engine.manifest.plugins.get(&TypeId::of::<P>())?.downcast_ref()
     }
 
+    /// What stands for an account in logs and counts: a keyed hash of the address or name in any spelling, so that
+    /// nobody reads there who was tried.
+    pub fn account_hash(&self, account: &str) -> String {
+        self.engine.account_hashes.of(account)
+    }
+
     /// Hashes a password on the hashing threads; 503 when too many are waiting.
     pub async fn hash(&self, password: &Secret) -> Result<String> {
         let (scheme, password) = (self.engine.scheme, password.clone());
@@ -314,8 +332,19 @@ impl Ctx {
         for event in effects.events.iter().filter(|event| self.engine.manifest.hooks.hears(event)) {
             self.engine.manifest.hooks.tell(self, event).await;
         }
+        for happening in effects.happened {
+            self.happened(happening).await;
+        }
         self.deliver(effects.mails);
         told.map(|()| value)
+    }
+
+    /// Tells what happened outside a transaction: something was refused, or a transaction has done it before.
+    pub async fn happened(&self, happening: Happening) {
+        let hooks = &self.engine.manifest.hooks;
+        if hooks.hears_of::<Happening>() {
+            hooks.tell(self, &QueuedEvent::new(happening)).await;
+        }
     }
 
     /// Changes a session, wherever it is kept; `None` when it is gone.
@@ -332,6 +361,19 @@ impl Ctx {
             }
             (Changed::Row(row), _) => Ok(row),
             (Changed::Columns(_), None) => Ok(None),
+        }
+    }
+
+    /// What the secondary storage has of a session that is to be ended, where the database may not have it.
+    pub(crate) async fn session_elsewhere(&self, token: &str) -> Result<Option<Session>> {
+        let secondary = self
+            .store()
+            .secondary()
+            .filter(|secondary| !secondary.has_sessions_in_database() || secondary.preserves_sessions());
+        let Some(secondary) = secondary else { return Ok(None) };
+        match Box::pin(secondary.session(self.store(), token)).await? {
+            Found::Session(found) => Ok(Some(found.0)),
+            Found::Nothing | Found::Refused => Ok(None),
         }
     }
 
@@ -393,7 +435,13 @@ impl Ctx {
     pub async fn before_sign_in(&mut self, sign_in: &SignIn) -> Result<Option<Reply>> {
         let engine = Arc::clone(&self.engine);
         for hook in &engine.manifest.hooks.sign_in {
-            if let Some(reply) = hook(self, sign_in).await? {
+            let outcome = hook(self, sign_in).await;
+            let is_refused = outcome.as_ref().is_err_and(|error| !error.status().is_server_error());
+            if is_refused || matches!(outcome, Ok(Some(_))) {
+                let interrupted = Happening::failed(Happening::SIGN_IN_FAILED, Happening::INTERRUPTED);
+                self.happened(interrupted.of(&sign_in.user.id)).await;
+            }
+            if let Some(reply) = outcome? {
                 return Ok(Some(reply));
             }
         }
@@ -404,9 +452,10 @@ impl Ctx {
     /// ends the handler with its reply.
     pub async fn sign_in(&mut self, sign_in: SignIn) -> Result<SignedIn> {
         let (client, lifetime) = self.prepare_session(&sign_in).await?;
-        let user_id = &sign_in.user.id;
-        let session =
-            self.transact(async |tx: &mut Tx| tx.sessions().create(user_id, lifetime, client).await).await?;
+        let (user_id, how) = (&sign_in.user.id, sign_in.method.reason());
+        let session = self
+            .transact(async |tx: &mut Tx| tx.sessions().create(user_id, how, lifetime, client).await)
+            .await?;
         Ok(self.signed_in(sign_in, session))
     }
 

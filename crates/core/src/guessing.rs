@@ -13,6 +13,7 @@ use crate::{
     context::Ctx,
     crypto::{derive_key, hash_pool::Busy, hmac_sha256},
     error::{Error, Result, chain},
+    happening::Happening,
     model::{Guesses, users::normalize},
     secret::Secret,
     store::Store,
@@ -20,6 +21,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac as _};
+use http::StatusCode;
 use sha2::Sha256;
 use std::{
     collections::HashMap,
@@ -45,9 +47,45 @@ const DELAYED_AT_ONCE: usize = 256;
 /// Attempts between two looks for rows that are no longer needed.
 const COUNTED_BETWEEN_PRUNINGS: u64 = 256;
 
+/// A password that somebody has entered, and whose it may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    /// What has happened when it is wrong: [`Happening::SIGN_IN_FAILED`], [`Happening::PASSWORD_CHECK_FAILED`].
+    pub told_as: &'static str,
+    /// Whom they named, in any spelling: the address, the name or the number, also where nobody has it.
+    pub account: &'a str,
+    /// The user of that name, where there is one.
+    pub user_id: Option<&'a str>,
+    /// The hash of their password, where there is one.
+    pub stored: Option<&'a str>,
+}
+
+/// Names accounts by keyed hashes, so that neither a table nor a copy of it says who was tried.
+#[derive(Clone)]
+pub(crate) struct AccountHashes(Hmac<Sha256>);
+
+impl AccountHashes {
+    pub(crate) fn new(secret: &str) -> Self {
+        Self(hmac_sha256(&*derive_key(secret.as_bytes(), PURPOSE)))
+    }
+
+    pub(crate) fn of(&self, account: &str) -> String {
+        let hash = self.0.clone().chain_update(normalize(account)).finalize().into_bytes();
+        URL_SAFE_NO_PAD.encode(hash.get(..KEY_BYTES).unwrap_or(&hash))
+    }
+}
+
+/// What came of comparing a password.
+enum Compared {
+    Right,
+    Wrong {
+        /// No more are compared for a while.
+        is_last: bool,
+    },
+}
+
 /// Counts attempts and says which are too many.
 pub(crate) struct Guessing {
-    key: Hmac<Sha256>,
     max_failures: i64,
     delay_after: i64,
     quiet_period: Duration,
@@ -83,7 +121,7 @@ struct Turn {
 
 impl Guessing {
     /// `None` where nothing is counted.
-    pub(crate) fn new(options: &PasswordOptions, secret: &str, threads: NonZeroUsize) -> Option<Self> {
+    pub(crate) fn new(options: &PasswordOptions, threads: NonZeroUsize) -> Option<Self> {
         if options.max_failures == 0 {
             return None;
         }
@@ -97,7 +135,6 @@ impl Guessing {
             queue: options.queue,
         };
         Some(Self {
-            key: hmac_sha256(&*derive_key(secret.as_bytes(), PURPOSE)),
             max_failures: options.max_failures.into(),
             delay_after: options.delay_after.into(),
             quiet_period: Duration::from_secs(options.quiet_period.into()),
@@ -107,17 +144,13 @@ impl Guessing {
         })
     }
 
-    /// The id under which the attempts at an account are counted.
-    fn key(&self, account: &str) -> String {
-        let hash = self.key.clone().chain_update(normalize(account)).finalize().into_bytes();
-        URL_SAFE_NO_PAD.encode(hash.get(..KEY_BYTES).unwrap_or(&hash))
-    }
-
-    /// Counts an attempt; answers how many failures it comes after, or refuses it.
-    async fn count(&self, store: &Store, turn: &Turn, now: Time) -> Result<i64> {
+    /// Counts an attempt; answers how many failures it comes after and whether it is the last one allowed, or refuses
+    /// it.
+    async fn count(&self, store: &Store, turn: &Turn, now: Time) -> Result<(i64, bool)> {
         let guesses = Guesses::new(store);
         if let Some(guess) = guesses.count(&turn.key, now, self.quiet_period, self.max_failures).await? {
-            return Ok(guess.failures.saturating_sub(1).saturating_sub(turn.others()));
+            let before = guess.failures.saturating_sub(1).saturating_sub(turn.others());
+            return Ok((before, guess.failures >= self.max_failures));
         }
         // Forgiven meanwhile: try again at once.
         let over =
@@ -142,22 +175,46 @@ impl Guessing {
 impl Ctx {
     /// Checks a password that somebody has entered; the only way for an endpoint to do so.
     ///
-    /// `account` is whom they named, in any spelling: the address, the name or the number, also where nobody has it.
     /// Without a stored hash the work is the same and the password is wrong. Enough wrong ones delay the answer,
     /// too many are refused with 429, and a right one makes the request's next transaction, or its end, forget them.
-    pub async fn check_password(
-        &mut self,
-        account: &str,
-        stored: Option<&str>,
-        password: &Secret,
-    ) -> Result<bool> {
+    /// What is not right is told.
+    pub async fn check_password(&mut self, attempt: Attempt<'_>, password: &Secret) -> Result<bool> {
+        let account = self.account_hash(attempt.account);
+        let compared = self.compare(&account, attempt.stored, password).await;
+        let failed = |reason| {
+            let failed = Happening::failed(attempt.told_as, reason).account(account.clone());
+            failed.of(attempt.user_id.unwrap_or_default())
+        };
+        match compared {
+            Ok(Compared::Right) => return Ok(true),
+            Ok(Compared::Wrong { is_last }) => {
+                self.happened(failed(Happening::WRONG_CREDENTIALS)).await;
+                if is_last {
+                    let locked = failed(Happening::TOO_MANY_GUESSES);
+                    self.happened(Happening { name: Happening::ACCOUNT_LOCKED, ..locked }).await;
+                }
+            }
+            Err(error) => {
+                if error.status() == StatusCode::TOO_MANY_REQUESTS {
+                    self.happened(failed(Happening::TOO_MANY_GUESSES).routine()).await;
+                }
+                return Err(error);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn compare(&mut self, key: &str, stored: Option<&str>, password: &Secret) -> Result<Compared> {
         let engine = Arc::clone(&self.engine);
-        let Some(guessing) = &engine.guessing else { return self.verify(stored, password).await };
+        let Some(guessing) = &engine.guessing else {
+            let is_right = self.verify(stored, password).await?;
+            return Ok(if is_right { Compared::Right } else { Compared::Wrong { is_last: false } });
+        };
         // A request that checks twice must not wait for itself.
         self.forgiven.iter_mut().for_each(|forgiven| forgiven.turn = None);
-        let turn = guessing.lanes.enter(guessing.key(account)).await?;
+        let turn = guessing.lanes.enter(key.to_owned()).await?;
         engine.hashing.expect_room().map_err(Error::busy)?;
-        let failures = guessing.count(self.store(), &turn, self.now()).await?;
+        let (failures, is_last) = guessing.count(self.store(), &turn, self.now()).await?;
         if guessing.is_pruning_due() {
             self.prune_guesses(guessing.quiet_period);
         }
@@ -171,9 +228,9 @@ impl Ctx {
         match self.verify(stored, password).await {
             Ok(true) => {
                 self.forgiven.push(Forgiven { key: turn.key.clone(), turn: Some(turn) });
-                Ok(true)
+                Ok(Compared::Right)
             }
-            Ok(false) => Ok(false),
+            Ok(false) => Ok(Compared::Wrong { is_last }),
             Err(error) => {
                 // Nothing was compared.
                 Guesses::new(self.store()).take_back(&turn.key).await?;
@@ -185,8 +242,8 @@ impl Ctx {
     /// Makes the request's next transaction, or its end, forget the wrong passwords of an account: its owner has
     /// proven themselves in another way.
     pub fn forgive(&mut self, account: &str) {
-        if let Some(guessing) = &self.engine.guessing {
-            let key = guessing.key(account);
+        if self.engine.guessing.is_some() {
+            let key = self.account_hash(account);
             self.forgiven.push(Forgiven { key, turn: None });
         }
     }
@@ -280,7 +337,7 @@ mod tests {
     fn guessing(change: impl FnOnce(&mut PasswordOptions)) -> Guessing {
         let mut options = PasswordOptions::default();
         change(&mut options);
-        Guessing::new(&options, "a secret", NonZeroUsize::MIN.saturating_add(1)).expect("it is on")
+        Guessing::new(&options, NonZeroUsize::MIN.saturating_add(1)).expect("it is on")
     }
 
     #[test]
@@ -295,13 +352,11 @@ mod tests {
 
     #[test]
     fn a_key_is_one_accounts_under_one_secret_in_any_spelling() {
-        let one = guessing(|_| {});
-        assert_eq!(one.key("ada@example.com"), one.key("Ada@EXAMPLE.com"));
-        assert_ne!(one.key("ada@example.com"), one.key("eve@example.com"));
-        assert_eq!(one.key("ada@example.com").len(), 24);
-        let options = PasswordOptions::default();
-        let other = Guessing::new(&options, "another secret", NonZeroUsize::MIN).expect("it is on");
-        assert_ne!(one.key("ada@example.com"), other.key("ada@example.com"));
+        let (one, other) = (AccountHashes::new("a secret"), AccountHashes::new("another secret"));
+        assert_eq!(one.of("ada@example.com"), one.of("Ada@EXAMPLE.com"));
+        assert_ne!(one.of("ada@example.com"), one.of("eve@example.com"));
+        assert_eq!(one.of("ada@example.com").len(), 24);
+        assert_ne!(one.of("ada@example.com"), other.of("ada@example.com"));
     }
 
     #[tokio::test]

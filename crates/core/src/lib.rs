@@ -24,6 +24,7 @@ mod endpoints;
 mod env;
 mod error;
 mod guessing;
+mod happening;
 pub mod http;
 pub mod input;
 mod meters;
@@ -49,6 +50,8 @@ pub use self::{
     endpoints::session::{FreshSession, SensitiveSession, Session},
     env::{BoxFuture, Clock, Entropy, Env, Fetch, Mail, Mailer, Timer},
     error::{BoxError, Code, Error, Result, chain},
+    guessing::Attempt,
+    happening::{Happening, Outcome},
     plugin::{
         AsyncFn2, AsyncFn3, AsyncFn4, AsyncFn5, Description, Endpoint, Event, Handler, Manifest, Plugin,
         Rate, Setup, With,
@@ -65,8 +68,8 @@ pub use self::secondary::RedisStorage;
 /// What a plugin's file needs.
 pub mod prelude {
     pub use crate::{
-        Code, Ctx, Error, Event, FreshSession, Mail, Method, Plugin, Rate, Result, Secret, SensitiveSession,
-        Session, Setup, SignIn, SignedIn, Time,
+        Attempt, Code, Ctx, Error, Event, FreshSession, Happening, Mail, Method, Plugin, Rate, Result,
+        Secret, SensitiveSession, Session, Setup, SignIn, SignedIn, Time,
         http::{Body, FormBody, FormCsrf, Json, Query, Reply},
         input,
         input::{Email, NonEmptyPassword, Nullable, Password, Record, Text},

@@ -138,6 +138,11 @@ impl Hooks {
         self.events.contains_key(&event.kind)
     }
 
+    /// Whether anybody wants to know what happens, so that nothing is made ready for nobody.
+    pub(crate) fn hears_of<E: Event>(&self) -> bool {
+        self.events.contains_key(&TypeId::of::<E>())
+    }
+
     pub(crate) async fn tell(&self, cx: &Ctx, event: &QueuedEvent) {
         tracing::debug!(event = event.name, "telling hooks");
         for hook in self.events.get(&event.kind).into_iter().flatten() {

@@ -46,7 +46,7 @@ impl ChangePassword {
         &self,
         cx: &mut Ctx,
         Body(body): Body<ChangePasswordBody>,
-        SensitiveSession(SignedIn { user, .. }): SensitiveSession,
+        SensitiveSession(SignedIn { user, session }): SensitiveSession,
     ) -> Result<Json<PasswordChanged>> {
         cx.password_rules(&body.new_password)?;
         password_length::not_too_long(&cx.config().email_and_password, &body.current_password)?;
@@ -56,8 +56,13 @@ impl ChangePassword {
         let Some(account) = with_password else {
             return Err(Error::bad_request(Code::CREDENTIAL_ACCOUNT_NOT_FOUND));
         };
-        let stored = account.password.as_deref();
-        if !cx.check_password(&user.email, stored, &body.current_password).await? {
+        let attempt = Attempt {
+            told_as: Happening::PASSWORD_CHECK_FAILED,
+            account: &user.email,
+            user_id: Some(&user.id),
+            stored: account.password.as_deref(),
+        };
+        if !cx.check_password(attempt, &body.current_password).await? {
             return Err(Error::bad_request(Code::INVALID_PASSWORD));
         }
         let hash = cx.hash(&body.new_password).await?;
@@ -71,11 +76,14 @@ impl ChangePassword {
                 if tx.accounts().rehash(&account, hash).await?.is_none() {
                     return Err(Error::bad_request(Code::INVALID_PASSWORD));
                 }
+                let changed = Happening::new(Happening::PASSWORD_CHANGED);
+                tx.happened(changed.of(&user.id).session(&session.id));
                 if !starts_session {
                     return Ok(None);
                 }
-                tx.sessions().revoke_all(&user.id).await?;
-                tx.sessions().create(&user.id, lifetime, client).await.map(Some)
+                let why = Happening::PASSWORD_CHANGE;
+                tx.sessions().revoke_all(&user.id, why).await?;
+                tx.sessions().create(&user.id, why, lifetime, client).await.map(Some)
             })
             .await?;
         let Some(session) = session else { return Ok(Json(PasswordChanged { token: None.into(), user })) };

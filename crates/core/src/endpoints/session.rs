@@ -163,6 +163,10 @@ async fn stored(
         cx.forget_session();
         return Err(Error::unauthorized(Code::FAILED_TO_GET_SESSION));
     };
+    cx.happened(
+        Happening::new(Happening::SESSION_RENEWED).of(&session.user_id).session(&session.id).routine(),
+    )
+    .await;
     session.expires_at = limit.end(session.created_at, session.expires_at);
     let signed_in = SignedIn { session, ..signed_in };
     cx.set_session(&signed_in, true);

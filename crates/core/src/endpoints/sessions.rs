@@ -63,7 +63,11 @@ impl UserSessions {
         SensitiveSession(signed_in): SensitiveSession,
     ) -> Result<Json<Revoked>> {
         let user = &signed_in.user.id;
-        cx.transact(async |tx: &mut Tx| tx.sessions().revoke(user, &body.token).await).await?;
+        let elsewhere = cx.session_elsewhere(&body.token).await?;
+        cx.transact(async |tx: &mut Tx| {
+            tx.sessions().revoke(user, &body.token, elsewhere.as_ref(), Happening::ONE_SESSION).await
+        })
+        .await?;
         if body.token == signed_in.session.token {
             cx.forget_session();
         }
@@ -76,7 +80,9 @@ impl UserSessions {
         cx: &mut Ctx,
         SensitiveSession(signed_in): SensitiveSession,
     ) -> Result<Json<Revoked>> {
-        cx.transact(async |tx: &mut Tx| tx.sessions().revoke_all(&signed_in.user.id).await).await?;
+        let user = &signed_in.user.id;
+        cx.transact(async |tx: &mut Tx| tx.sessions().revoke_all(user, Happening::ALL_SESSIONS).await)
+            .await?;
         cx.forget_session();
         Ok(REVOKED)
     }

@@ -80,22 +80,36 @@ impl SignInEmail {
         let account = cx.accounts().credential(user.as_ref().map_or("", |user| &user.id)).await?;
         let stored =
             account.as_ref().and_then(|account| account.password.clone()).filter(|stored| !stored.is_empty());
-        let is_right = cx.check_password(&body.email, stored.as_deref(), &body.password).await?;
+        let attempt = Attempt {
+            told_as: Happening::SIGN_IN_FAILED,
+            account: &body.email,
+            user_id: user.as_ref().map(|user| &*user.id),
+            stored: stored.as_deref(),
+        };
+        let is_right = cx.check_password(attempt, &body.password).await?;
         let (true, Some(user), Some(account), Some(stored)) = (is_right, user, account, stored) else {
             return Err(wrong());
         };
         if options.require_email_verification && !user.email_verified {
+            tell_failure(cx, Happening::EMAIL_NOT_VERIFIED, &body.email, &user.id).await;
             return Err(Error::forbidden(Code::EMAIL_NOT_VERIFIED));
         }
+        let user_id = user.id.clone();
         let account = if cx.is_outdated(&stored) {
-            rehashed(cx, account, &body.password).await?.ok_or_else(wrong)?
+            rehashed(cx, account, &body.password).await?
         } else {
-            account
+            Some(account)
         };
-
         let remember = body.remember_me != Some(false);
         let sign_in = SignIn { user, method: Method::Password, remember };
-        let signed_in = cx.sign_in_by_password(sign_in, &account).await?.ok_or_else(wrong)?;
+        let signed_in = match account {
+            Some(account) => cx.sign_in_by_password(sign_in, &account).await?,
+            None => None,
+        };
+        let Some(signed_in) = signed_in else {
+            tell_failure(cx, Happening::WRONG_CREDENTIALS, &body.email, &user_id).await;
+            return Err(wrong());
+        };
         let redirect = location.is_some();
         if let Some(location) = location {
             cx.set_header(LOCATION, location);
@@ -107,6 +121,12 @@ impl SignInEmail {
             user: signed_in.user,
         }))
     }
+}
+
+/// A wrong password is told where it is compared; this is what else keeps somebody out.
+async fn tell_failure(cx: &Ctx, reason: &'static str, email: &str, user_id: &str) {
+    let failed = Happening::failed(Happening::SIGN_IN_FAILED, reason);
+    cx.happened(failed.of(user_id).account(cx.account_hash(email))).await;
 }
 
 fn wrong() -> Error {

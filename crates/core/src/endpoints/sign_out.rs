@@ -39,7 +39,11 @@ impl SignOut {
     async fn sign_out(&self, cx: &mut Ctx, Body(_): Body<Option<SignOutBody>>) -> Result<Json<SignedOut>> {
         let token = cx.signed_cookie(&cx.engine.cookies.session_token);
         if let Some(token) = token {
-            cx.transact(async |tx: &mut Tx| tx.sessions().delete(&token).await).await?;
+            let elsewhere = cx.session_elsewhere(&token).await?;
+            cx.transact(async |tx: &mut Tx| {
+                tx.sessions().delete(&token, elsewhere.as_ref(), Happening::SIGN_OUT).await
+            })
+            .await?;
         }
         cx.forget_session();
         Ok(Json(SignedOut { success: true }))

@@ -95,7 +95,7 @@ impl SignUpEmail {
                 let user = tx.users().create(&sign_in.user).await?;
                 tx.accounts().create_credential(&user.id, hash).await?;
                 let session = if starts_session {
-                    Some(tx.sessions().create(&user.id, lifetime, client).await?)
+                    Some(tx.sessions().create(&user.id, sign_in.method.reason(), lifetime, client).await?)
                 } else {
                     None
                 };

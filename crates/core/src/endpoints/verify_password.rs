@@ -42,7 +42,13 @@ impl VerifyPassword {
         password_length::not_too_long(&cx.config().email_and_password, &body.password)?;
         let account = cx.accounts().credential(&signed_in.user.id).await?;
         let stored = account.and_then(|account| account.password).filter(|stored| !stored.is_empty());
-        if !cx.check_password(&signed_in.user.email, stored.as_deref(), &body.password).await? {
+        let attempt = Attempt {
+            told_as: Happening::PASSWORD_CHECK_FAILED,
+            account: &signed_in.user.email,
+            user_id: Some(&signed_in.user.id),
+            stored: stored.as_deref(),
+        };
+        if !cx.check_password(attempt, &body.password).await? {
             return Err(Error::bad_request(Code::INVALID_PASSWORD));
         }
         Ok(Json(Verified { status: true }))

@@ -3,6 +3,7 @@
 use crate::{
     Result,
     error::{Code, Error},
+    happening::Happening,
     model,
     model::User,
     store::{self, Filter, Reader, Tx},
@@ -114,10 +115,12 @@ impl Accounts<&mut Tx> {
         if accounts.len() == 1 && !even_the_last {
             return Err(Error::bad_request(Code::FAILED_TO_UNLINK_LAST_ACCOUNT));
         }
-        if accounts.iter().all(|account| account.id != id) {
+        let Some(account) = accounts.iter().find(|account| account.id == id) else {
             return Err(Error::bad_request(Code::ACCOUNT_NOT_FOUND));
-        }
+        };
         self.database.delete(Account::ID.eq(id)).await?;
+        let unlinked = Happening::new(Happening::ACCOUNT_UNLINKED).of(user_id);
+        self.database.happened(unlinked.with("provider", &*account.provider_id));
         Ok(())
     }
 }

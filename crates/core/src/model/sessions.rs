@@ -4,6 +4,7 @@ use crate::{
     Result,
     context::Client,
     error::{Code, Error},
+    happening::Happening,
     model,
     model::{Account, User, new_id, users::unwritable},
     plugin::Event,
@@ -90,10 +91,16 @@ const COMPOSED: [&str; 8] =
     ["id", "ipAddress", "userAgent", "expiresAt", "userId", "token", "createdAt", "updatedAt"];
 
 impl Sessions<&mut Tx> {
-    /// Adds a session.
-    pub async fn create(&mut self, user_id: &str, lifetime: Duration, client: Client) -> Result<Session> {
+    /// Adds a session; `how` somebody came to it is told.
+    pub async fn create(
+        &mut self,
+        user_id: &str,
+        how: &'static str,
+        lifetime: Duration,
+        client: Client,
+    ) -> Result<Session> {
         let session = self.new_session(user_id, lifetime, client);
-        let made = self.make(session, None).await?;
+        let made = self.make(session, how, None).await?;
         made.ok_or_else(|| Error::internal("a session that depends on nothing was not made"))
     }
 
@@ -106,7 +113,7 @@ impl Sessions<&mut Tx> {
         client: Client,
     ) -> Result<Option<Session>> {
         let session = self.new_session(&account.user_id, lifetime, client);
-        self.make(session, Some(account)).await
+        self.make(session, Happening::PASSWORD, Some(account)).await
     }
 
     fn new_session(&self, user_id: &str, lifetime: Duration, client: Client) -> Session {
@@ -127,7 +134,12 @@ impl Sessions<&mut Tx> {
     }
 
     /// Writes a new session, while `account` is what it was when it was read.
-    async fn make(&mut self, session: Session, account: Option<&Account>) -> Result<Option<Session>> {
+    async fn make(
+        &mut self,
+        session: Session,
+        how: &'static str,
+        account: Option<&Account>,
+    ) -> Result<Option<Session>> {
         let (session, kept) = match self.database.secondary() {
             Some(secondary) if !secondary.has_sessions_in_database() => {
                 if let Some(account) = account
@@ -160,6 +172,8 @@ impl Sessions<&mut Tx> {
                 account: account.cloned().map(Box::new),
             });
         }
+        let created = Happening::new(Happening::SESSION_CREATED).because(how);
+        self.database.happened(created.of(&session.user_id).session(&session.id));
         self.database.emit(SessionCreated { session: session.clone() });
         Ok(Some(session))
     }
@@ -202,9 +216,17 @@ impl Sessions<&mut Tx> {
         Ok(Changed::Row(row))
     }
 
-    /// Ends a session.
-    pub async fn delete(&mut self, token: &str) -> Result<()> {
-        self.end(Session::TOKEN.eq(token)).await?;
+    /// Ends a session; `elsewhere` is what the secondary storage has of it where the database may not.
+    pub(crate) async fn delete(
+        &mut self,
+        token: &str,
+        elsewhere: Option<&Session>,
+        why: &'static str,
+    ) -> Result<()> {
+        let ended = self.end_one(Session::TOKEN.eq(token)).await?;
+        if let Some(session) = ended.as_ref().or(elsewhere) {
+            self.revoked(session, why);
+        }
         self.tell(|| Told::SessionEnded { token: token.to_owned(), of: None });
         Ok(())
     }
@@ -213,26 +235,42 @@ impl Sessions<&mut Tx> {
     /// was found there, to the millisecond.
     pub(crate) async fn delete_ended(&mut self, token: &str, expires_at: Time) -> Result<()> {
         let not_renewed = Session::EXPIRES_AT.lt(expires_at + Duration::from_millis(1));
-        self.end(Session::TOKEN.eq(token).and(not_renewed)).await?;
+        if let Some(session) = self.end_one(Session::TOKEN.eq(token).and(not_renewed)).await? {
+            let expired = Happening::new(Happening::SESSION_EXPIRED).routine();
+            self.database.happened(expired.of(&session.user_id).session(&session.id));
+        }
         self.tell(|| Told::SessionEnded { token: token.to_owned(), of: None });
         Ok(())
     }
 
-    /// Ends a session, if it is this user's. Where only what is in the secondary storage is a session, a row whose
-    /// session is not there is left alone.
-    pub async fn revoke(&mut self, user_id: &str, token: &str) -> Result<()> {
-        if !self.database.secondary().is_some_and(Secondary::preserves_sessions) {
-            self.end(Session::TOKEN.eq(token).and(Session::USER_ID.eq(user_id))).await?;
+    /// Ends a session, if it is this user's. Where only what is in the secondary storage is a session, which is
+    /// `elsewhere`, a row whose session is not there is left alone.
+    pub(crate) async fn revoke(
+        &mut self,
+        user_id: &str,
+        token: &str,
+        elsewhere: Option<&Session>,
+        why: &'static str,
+    ) -> Result<()> {
+        let ended = if self.database.secondary().is_some_and(Secondary::preserves_sessions) {
+            None
+        } else {
+            self.end_one(Session::TOKEN.eq(token).and(Session::USER_ID.eq(user_id))).await?
+        };
+        let elsewhere = elsewhere.filter(|session| session.user_id == user_id);
+        if let Some(session) = ended.as_ref().or(elsewhere) {
+            self.revoked(session, why);
         }
         self.tell(|| Told::SessionEnded { token: token.to_owned(), of: Some(user_id.to_owned()) });
         Ok(())
     }
 
-    /// Ends every session of a user.
-    pub async fn revoke_all(&mut self, user_id: &str) -> Result<()> {
+    /// Ends every session of a user; `why` is told.
+    pub async fn revoke_all(&mut self, user_id: &str, why: &'static str) -> Result<()> {
         let sessions = Session::USER_ID.eq(user_id);
         let known = self.known(sessions.clone()).await?;
-        self.end(sessions).await?;
+        let ended = self.end(sessions).await?;
+        self.revoked_several(user_id, ended, why);
         let before = self.database.env().clock.now();
         self.tell(|| Told::AllEnded { user_id: user_id.to_owned(), before, known });
         Ok(())
@@ -244,7 +282,8 @@ impl Sessions<&mut Tx> {
         let now = self.database.env().clock.now();
         let others = of_by(user_id, now).and(Session::TOKEN.ne(token));
         let known = self.known(others.clone()).await?;
-        self.end(others).await?;
+        let ended = self.end(others).await?;
+        self.revoked_several(user_id, ended, Happening::OTHER_SESSIONS);
         self.tell(|| Told::OthersEnded { user_id: user_id.to_owned(), token: token.to_owned(), known });
         Ok(())
     }
@@ -259,20 +298,48 @@ impl Sessions<&mut Tx> {
         Ok(sessions.into_iter().map(|session| session.token).collect())
     }
 
-    /// Ends sessions as far as the database has them.
-    async fn end(&mut self, sessions: Filter<Session>) -> Result<()> {
+    /// Ends sessions as far as the database has them; answers how many those were, where it has any.
+    async fn end(&mut self, sessions: Filter<Session>) -> Result<Option<u64>> {
         match self.database.secondary() {
-            Some(secondary) if !secondary.has_sessions_in_database() => {}
+            Some(secondary) if !secondary.has_sessions_in_database() => Ok(None),
             Some(secondary) if secondary.preserves_sessions() => {
-                let now = self.database.env().clock.now();
-                let alive = sessions.and(Session::EXPIRES_AT.gt(now));
-                self.database.update(alive, ended(now)).await?;
+                let (alive, ended) = self.alive(sessions);
+                Ok(Some(self.database.update(alive, ended).await?))
             }
-            _ => {
-                self.database.delete(sessions).await?;
-            }
+            _ => Ok(Some(self.database.delete(sessions).await?)),
         }
-        Ok(())
+    }
+
+    /// Ends a session as far as the database has it, and answers with it.
+    async fn end_one(&mut self, session: Filter<Session>) -> Result<Option<Session>> {
+        match self.database.secondary() {
+            Some(secondary) if !secondary.has_sessions_in_database() => Ok(None),
+            Some(secondary) if secondary.preserves_sessions() => {
+                let (alive, ended) = self.alive(session);
+                let columns = ended.columns.into_iter().map(|(name, value)| (name.into_owned(), value));
+                self.database.amend(alive, &columns.collect()).await
+            }
+            _ => Ok(self.database.take(session).await?),
+        }
+    }
+
+    /// Those that have not ended, and what makes them end.
+    fn alive(&self, sessions: Filter<Session>) -> (Filter<Session>, Patch<Session>) {
+        let now = self.database.env().clock.now();
+        (sessions.and(Session::EXPIRES_AT.gt(now)), ended(now))
+    }
+
+    fn revoked(&mut self, session: &Session, why: &'static str) {
+        let revoked = Happening::new(Happening::SESSION_REVOKED).because(why);
+        self.database.happened(revoked.of(&session.user_id).session(&session.id));
+    }
+
+    /// Where the database has no sessions, nobody knows how many there were.
+    fn revoked_several(&mut self, user_id: &str, ended: Option<u64>, why: &'static str) {
+        if ended != Some(0) {
+            let revoked = Happening::new(Happening::SESSION_REVOKED).because(why);
+            self.database.happened(revoked.of(user_id).counting(ended));
+        }
     }
 
     fn tell(&mut self, told: impl FnOnce() -> Told) {

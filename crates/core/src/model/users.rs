@@ -3,6 +3,7 @@
 use crate::{
     Result,
     error::{Code, Error, chain},
+    happening::Happening,
     model,
     model::new_id,
     plugin::Event,
@@ -122,6 +123,7 @@ impl Users<&mut Tx> {
     /// Adds a user; an address that is taken is refused, also when two come at once.
     pub async fn create(&mut self, user: &User) -> Result<User> {
         let created = self.database.create(user).await.map_err(refused)?;
+        self.database.happened(Happening::new(Happening::USER_CREATED).of(&created.id));
         self.database.emit(UserCreated { user: created.clone() });
         Ok(created)
     }
@@ -131,8 +133,11 @@ impl Users<&mut Tx> {
         let now = self.database.env().clock.now();
         let changed = self.database.change(User::ID.eq(id), patch.and(User::UPDATED_AT.set(now))).await;
         let changed = changed.map_err(|error| unwritable(error, Code::FAILED_TO_UPDATE_USER))?;
-        if changed.is_some() && self.database.secondary().is_some() {
-            self.database.tell(Told::UserChanged { user_id: id.to_owned() });
+        if changed.is_some() {
+            self.database.happened(Happening::new(Happening::USER_UPDATED).of(id));
+            if self.database.secondary().is_some() {
+                self.database.tell(Told::UserChanged { user_id: id.to_owned() });
+            }
         }
         Ok(changed)
     }

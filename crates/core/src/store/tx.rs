@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     env::{Env, Mail},
+    happening::Happening,
     plugin::{Event, QueuedEvent},
     secondary::{Secondary, Told},
 };
@@ -58,6 +59,7 @@ pub(crate) struct Effects {
     pub(crate) mails: Vec<Mail>,
     pub(crate) events: Vec<QueuedEvent>,
     pub(crate) told: Vec<Told>,
+    pub(crate) happened: Vec<Happening>,
 }
 
 impl Tx {
@@ -73,6 +75,11 @@ impl Tx {
     /// Tells the hooks of this event once this transaction is committed.
     pub fn emit<E: Event>(&mut self, event: E) {
         self.effects.events.push(QueuedEvent::new(event));
+    }
+
+    /// Tells what happened, once this transaction is committed.
+    pub fn happened(&mut self, happening: Happening) {
+        self.effects.happened.push(happening);
     }
 
     /// Tells the secondary storage, where there is one, once this transaction is committed.

@@ -5,6 +5,7 @@
 
 mod compile_fail;
 mod endpoints;
+mod happenings;
 mod http;
 mod passwords;
 mod plugin;

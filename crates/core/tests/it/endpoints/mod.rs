@@ -1,6 +1,6 @@
 //! The endpoints every installation has, one file each, as in `src/endpoints`.
 
-mod accounts;
+pub(crate) mod accounts;
 mod additional_fields;
 mod change_password;
 mod cookie_cache;

@@ -2,7 +2,7 @@
 
 use crate::support::{ADA, PASSWORD, ada, credentials};
 use insta::assert_snapshot;
-use narthex::{Config, Ctx, Plugin, Result, Secret, Setup, SignIn, http::Reply};
+use narthex::{Attempt, Config, Ctx, Happening, Plugin, Result, Secret, Setup, SignIn, http::Reply};
 use narthex_testkit::{Browser, Builder, InstantTimer, TestApp};
 use serde_json::{Value, json};
 use std::{collections::HashMap, time::Duration};
@@ -372,8 +372,10 @@ async fn a_request_that_checks_twice_does_not_wait_for_itself() {
         Box::pin(async move {
             let password = Secret::from(PASSWORD.to_owned());
             let hash = cx.hash(&password).await.expect("a hash");
-            let first = cx.check_password(ADA, Some(&hash), &password).await.expect("counted");
-            (first, cx.check_password(ADA, Some(&hash), &password).await.expect("counted"))
+            let told_as = Happening::SIGN_IN_FAILED;
+            let attempt = Attempt { told_as, account: ADA, user_id: None, stored: Some(&hash) };
+            let first = cx.check_password(attempt, &password).await.expect("counted");
+            (first, cx.check_password(attempt, &password).await.expect("counted"))
         })
     });
     assert_eq!(checked.await, (true, true));
