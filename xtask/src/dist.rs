@@ -16,13 +16,15 @@ use crate::tools::{Need, Outcome, cargo, on_path, output, provide, root, run as 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What stands beside the binary: where it is in the repository, and its name in the archive.
-const CONTENTS: [(&str, &str); 6] = [
+const CONTENTS: [(&str, &str); 8] = [
     ("README.md", "README.md"),
     ("CHANGELOG.md", "CHANGELOG.md"),
     ("LICENSE-APACHE", "LICENSE-APACHE"),
     ("LICENSE-MIT", "LICENSE-MIT"),
     ("packaging/systemd/narthex.service", "systemd/narthex.service"),
     ("packaging/systemd/narthex.socket", "systemd/narthex.socket"),
+    ("packaging/prometheus/alerts.yml", "prometheus/alerts.yml"),
+    ("packaging/grafana/narthex.json", "grafana/narthex.json"),
 ];
 
 /// Compiles the C in it, SQLite for example, for a static binary.

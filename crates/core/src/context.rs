@@ -341,6 +341,9 @@ impl Ctx {
 
     /// Tells what happened outside a transaction: something was refused, or a transaction has done it before.
     pub async fn happened(&self, happening: Happening) {
+        if let Some(meters) = &self.engine.meters {
+            meters.happened(&happening);
+        }
         let hooks = &self.engine.manifest.hooks;
         if hooks.hears_of::<Happening>() {
             hooks.tell(self, &QueuedEvent::new(happening)).await;

@@ -6,6 +6,7 @@
 //! endpoint is a route and never the path of a request, and nothing is about a person.
 
 use crate::{
+    happening::{Happening, Outcome},
     plugin::Endpoint,
     store::{Result, StoreError},
 };
@@ -23,6 +24,7 @@ const REQUESTS: &str = "narthex_requests_total";
 const REQUEST_DURATION: &str = "narthex_request_duration_seconds";
 const IN_FLIGHT: &str = "narthex_requests_in_flight";
 const ERRORS: &str = "narthex_errors_total";
+const EVENTS: &str = "narthex_events_total";
 const HASH_THREADS: &str = "narthex_password_hashing_threads";
 const HASH_BUSY: &str = "narthex_password_hashing_busy";
 const HASH_QUEUE: &str = "narthex_password_hashing_queue";
@@ -44,6 +46,7 @@ const MAILS: &str = "narthex_mails_total";
 const COUNTERS: &[(&str, &str)] = &[
     (REQUESTS, "Requests answered, by route, method and status"),
     (ERRORS, "Requests refused or failed, by route and the code that the client was told"),
+    (EVENTS, "What has happened to users, sessions and passwords, by how or why"),
     (HASH_REFUSED, "Passwords neither hashed nor compared, because too many were waiting"),
     (STATEMENTS, "Statements sent to the database"),
     (TRANSACTIONS, "Transactions that were committed, single statements that wrote among them"),
@@ -77,6 +80,49 @@ const DEADLINE: &str = "deadline";
 const UNAVAILABLE: &str = "unavailable";
 const OTHER: &str = "other";
 
+/// What is there from the start, so that whoever watches for a first one has seen that there was none: those that come
+/// with how or why, and those that say it all.
+const KNOWN_EVENTS: [(&str, Outcome, &[&str]); 11] = [
+    (Happening::USER_CREATED, Outcome::Success, &[""]),
+    (Happening::USER_UPDATED, Outcome::Success, &[""]),
+    (
+        Happening::SESSION_CREATED,
+        Outcome::Success,
+        &[Happening::SIGN_UP, Happening::PASSWORD, Happening::PASSWORD_CHANGE],
+    ),
+    (Happening::SESSION_RENEWED, Outcome::Success, &[""]),
+    (
+        Happening::SESSION_REVOKED,
+        Outcome::Success,
+        &[
+            Happening::SIGN_OUT,
+            Happening::ONE_SESSION,
+            Happening::ALL_SESSIONS,
+            Happening::OTHER_SESSIONS,
+            Happening::PASSWORD_CHANGE,
+        ],
+    ),
+    (Happening::SESSION_EXPIRED, Outcome::Success, &[""]),
+    (Happening::PASSWORD_CHANGED, Outcome::Success, &[""]),
+    (Happening::ACCOUNT_UNLINKED, Outcome::Success, &[""]),
+    (
+        Happening::SIGN_IN_FAILED,
+        Outcome::Failure,
+        &[
+            Happening::WRONG_CREDENTIALS,
+            Happening::EMAIL_NOT_VERIFIED,
+            Happening::TOO_MANY_GUESSES,
+            Happening::INTERRUPTED,
+        ],
+    ),
+    (
+        Happening::PASSWORD_CHECK_FAILED,
+        Outcome::Failure,
+        &[Happening::WRONG_CREDENTIALS, Happening::TOO_MANY_GUESSES],
+    ),
+    (Happening::ACCOUNT_LOCKED, Outcome::Failure, &[Happening::TOO_MANY_GUESSES]),
+];
+
 /// Where requests are counted that no endpoint answers.
 const NO_ENDPOINT: &str = "none";
 
@@ -100,6 +146,11 @@ impl Meters {
     pub(crate) fn new(endpoints: &[Endpoint]) -> Self {
         describe();
         counter!(HASH_REFUSED).absolute(0);
+        for (name, outcome, reasons) in KNOWN_EVENTS {
+            for reason in reasons {
+                event(name, outcome, reason).absolute(0);
+            }
+        }
         let endpoints = endpoints.iter().map(|endpoint| EndpointMeters {
             well: requests(&endpoint.path, &endpoint.method, StatusCode::OK),
             duration: histogram!(REQUEST_DURATION, "endpoint" => endpoint.path.to_string()),
@@ -127,6 +178,12 @@ impl Meters {
     pub(crate) fn failed(&self, path: &str, code: Option<&'static str>) {
         let path = if path.is_empty() { NO_ENDPOINT } else { path };
         counter!(ERRORS, "endpoint" => path.to_owned(), "code" => code.unwrap_or("none")).increment(1);
+    }
+
+    /// Something happened to somebody.
+    pub(crate) fn happened(&self, happening: &Happening) {
+        let reason = happening.reason.unwrap_or_default();
+        event(happening.name, happening.outcome, reason).increment(happening.count.unwrap_or(1));
     }
 
     /// A message was handed over, or could not be.
@@ -178,6 +235,14 @@ fn requests(path: &str, method: &Method, status: StatusCode) -> Counter {
         REQUESTS,
         "endpoint" => path.to_owned(), "method" => method.to_owned(), "status" => status.as_str().to_owned()
     )
+}
+
+fn event(name: &'static str, outcome: Outcome, reason: &'static str) -> Counter {
+    let outcome = match outcome {
+        Outcome::Success => "success",
+        Outcome::Failure => "failure",
+    };
+    counter!(EVENTS, "event" => name, "outcome" => outcome, "reason" => reason)
 }
 
 /// What is counted here is far from where a float stops being exact.

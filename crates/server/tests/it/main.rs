@@ -37,6 +37,8 @@ mod lost_connection;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod monitoring;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod processes;

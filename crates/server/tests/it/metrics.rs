@@ -144,6 +144,49 @@ fn what_is_asked_for_is_counted_by_its_endpoint() {
 }
 
 #[test]
+fn what_happens_to_people_is_counted_by_how_and_why() {
+    let database = Database::chosen("metrics_people");
+    let server = start(&database, "");
+    assert_eq!(Scraped::of(&server).beginning("narthex_events_total"), []);
+    let mut client = server.connect();
+    let cookie = client.exchange(&sign_up("ada@example.com")).cookie();
+    assert_eq!(client.exchange(&sign_up("ada@example.com")).status, 422);
+    for email in ["ada@example.com", "eve@example.com"] {
+        assert_eq!(client.exchange(&sign_in(email, "wrong password")).status, 401);
+    }
+    let other = client.exchange(&sign_in("ada@example.com", "correct horse")).cookie();
+    let last = client.exchange(&sign_in("ada@example.com", "correct horse")).cookie();
+    assert_eq!(client.exchange(&get_session(&other)).status, 200);
+    assert_eq!(client.exchange(&post("/api/auth/sign-out", &other, &json!({}))).status, 200);
+    let mut change = json!({ "currentPassword": "wrong", "newPassword": "battery staple" });
+    assert_eq!(client.exchange(&post("/api/auth/change-password", &last, &change)).status, 400);
+    change["currentPassword"] = "correct horse".into();
+    change["revokeOtherSessions"] = true.into();
+    assert_eq!(client.exchange(&post("/api/auth/change-password", &cookie, &change)).status, 200);
+
+    let events = [
+        ("password-check.failed", "failure", "wrong-credentials", 1.0),
+        ("password.changed", "success", "", 1.0),
+        ("session.created", "success", "password", 2.0),
+        ("session.created", "success", "password-change", 1.0),
+        ("session.created", "success", "sign-up", 1.0),
+        // This server renews sessions whenever it looks at them.
+        ("session.renewed", "success", "", 3.0),
+        // Two at once.
+        ("session.revoked", "success", "password-change", 2.0),
+        ("session.revoked", "success", "sign-out", 1.0),
+        ("sign-in.failed", "failure", "wrong-credentials", 2.0),
+        ("user.created", "success", "", 1.0),
+    ];
+    let events = events.map(|(event, outcome, reason, count)| {
+        (format!(r#"narthex_events_total{{event="{event}",outcome="{outcome}",reason="{reason}"}}"#), count)
+    });
+    let scraped = Scraped::of(&server);
+    let counted = scraped.beginning("narthex_events_total").into_iter();
+    assert_eq!(counted.map(|(series, count)| (series.to_owned(), count)).collect::<Vec<_>>(), events);
+}
+
+#[test]
 fn whoever_asks_too_often_is_counted_as_refused() {
     let database = Database::sqlite();
     let server = start(
