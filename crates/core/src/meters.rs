@@ -375,7 +375,7 @@ pub(crate) enum BackendNow {
     Postgres { in_use: usize, idle: usize, most: usize },
 }
 
-/// Counts the failures of a secondary storage.
-pub(crate) fn secondary_failed() {
-    counter!(SECONDARY_ERRORS).increment(1);
+/// The failures of a secondary storage.
+pub(crate) fn secondary_failures() -> Counter {
+    counter!(SECONDARY_ERRORS)
 }

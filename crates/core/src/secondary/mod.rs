@@ -230,7 +230,7 @@ fn seconds_until(end: Time, now: Time) -> Option<NonZeroU32> {
 }
 
 fn away(error: BoxError) -> Error {
-    meters::secondary_failed();
+    meters::secondary_failures().increment(1);
     Error::busy(Away(error))
 }
 

@@ -46,7 +46,7 @@ use self::sql::{Dialect, Statement};
 use crate::{
     config::{DatabaseOptions, StoreIdentifier},
     env::Env,
-    meters::{BackendNow, StoreMeters, StoreNow},
+    meters::{BackendNow, StoreMeters, StoreNow, secondary_failures},
     model::verifications::Cleanup,
     plugin::WriteFn,
     secondary::Secondary,
@@ -177,6 +177,9 @@ impl Store {
     /// Brings up to date what is not counted as it happens. Asks the database nothing.
     pub(crate) fn observe(&self) {
         let Some(meters) = &self.rules.meters else { return };
+        if self.secondary().is_some() {
+            secondary_failures().absolute(0);
+        }
         let (waiting, backend) = match &self.backend {
             Backend::Sqlite(database) => {
                 (database.waits().waiting(), BackendNow::Sqlite { wal_bytes: database.wal_bytes() })

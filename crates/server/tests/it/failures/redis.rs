@@ -4,10 +4,13 @@ use super::{
     super::{
         client::{get_session, sign_in, sign_out, sign_up},
         database::Database,
+        metrics::{Scraped, measured},
+        server::{Server, command},
     },
     PLAIN, assert_busy, logged, new_user, serve, signed_in,
 };
 use std::{
+    fs,
     os::unix::net::UnixStream,
     path::Path,
     process::{Child, Command, Stdio},
@@ -39,6 +42,24 @@ impl Drop for Redis {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+#[test]
+fn metrics_count_what_a_redis_that_is_gone_does_not_answer() {
+    const FAILED: &str = "narthex_secondary_storage_errors_total";
+    let database = Database::sqlite();
+    let redis = Redis::start(database.folder());
+    let url = format!("unix://{}", database.folder().join("socket").display());
+    let configuration = format!("{PLAIN}[secondary-storage]\nurl = {url:?}\n");
+    fs::write(database.folder().join("narthex.toml"), configuration).unwrap();
+    let server = Server::spawn(measured(command(database.folder())), database.folder());
+    let cookie = new_user(&server, "ada@example.com");
+    assert_eq!(Scraped::of(&server).get(FAILED), Some(0.0));
+    drop(redis);
+    assert_busy(&server.connect().exchange(&get_session(&cookie)));
+    assert_eq!(server.status_of("/ready"), 503);
+    assert_eq!(Scraped::of(&server).get(FAILED), Some(2.0));
+    assert_eq!(Scraped::of(&server).get("narthex_database_reachable"), Some(1.0));
 }
 
 #[test]
