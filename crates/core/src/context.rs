@@ -1,6 +1,7 @@
 //! One request: what came in, what a handler may use, and what goes out besides the reply.
 
 use crate::{
+    SPANS,
     auth::Engine,
     config::Resolved,
     crypto::{at_rest::Secrets, password},
@@ -35,6 +36,12 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tracing::{Instrument as _, Span};
+
+/// From waiting for a thread to having the hash.
+fn hashing_span() -> Span {
+    tracing::info_span!(target: SPANS, "password hash")
+}
 
 /// How long a transaction may take; it holds a lock that others wait for.
 const TRANSACTION_DEADLINE: Duration = Duration::from_secs(1);
@@ -265,7 +272,7 @@ impl Ctx {
 
     async fn on_hash_pool<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let outcome = match self.engine.meters.as_ref().map(|meters| meters.hashing()) {
-            None => self.engine.hashing.run(job).await,
+            None => self.engine.hashing.run(job).instrument(hashing_span()).await,
             Some(durations) => {
                 let measured = move || {
                     let begun = Instant::now();
@@ -273,7 +280,7 @@ impl Ctx {
                     durations.record(begun.elapsed().as_secs_f64());
                     value
                 };
-                self.engine.hashing.run(measured).await
+                self.engine.hashing.run(measured).instrument(hashing_span()).await
             }
         };
         outcome.map_err(Error::busy)
@@ -302,6 +309,11 @@ impl Ctx {
     /// }
     /// ```
     pub async fn transact<T>(&mut self, work: impl AsyncFnOnce(&mut Tx) -> Result<T>) -> Result<T> {
+        let span = tracing::info_span!(target: SPANS, "transaction");
+        self.transact_untraced(work).instrument(span).await
+    }
+
+    async fn transact_untraced<T>(&mut self, work: impl AsyncFnOnce(&mut Tx) -> Result<T>) -> Result<T> {
         let mut tx = self.engine.store.begin().await?;
         let forgiven = &self.forgiven;
         let all = async {

@@ -65,6 +65,9 @@ pub use self::{
 #[cfg(feature = "redis")]
 pub use self::secondary::RedisStorage;
 
+/// The target of the spans that say where a request spent its time: for a subscriber that traces, not for a log.
+pub const SPANS: &str = "narthex::spans";
+
 /// What a plugin's file needs.
 pub mod prelude {
     pub use crate::{

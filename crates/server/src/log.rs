@@ -1,7 +1,10 @@
 //! Where the log goes. Whoever writes to it never waits: lines pass through a bounded queue to a thread of its own, and
 //! when nobody takes them away fast enough they are counted and dropped, not the requests.
 
-use crate::settings::{LogFormat, LogOptions};
+use crate::{
+    settings::{LogFormat, LogOptions},
+    traces::{self, Traces},
+};
 use std::{
     fs::{File, OpenOptions},
     io::{self, IsTerminal as _, Write},
@@ -12,7 +15,13 @@ use std::{
     },
 };
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{FilterExt as _, filter_fn},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// Lines that may wait to be written.
 const WAITING_LINES: usize = 8_192;
@@ -26,7 +35,7 @@ pub(crate) struct Log {
 
 impl Log {
     /// Opens the log. Everything that is said before is lost.
-    pub(crate) fn open(options: &LogOptions) -> Result<Self, String> {
+    pub(crate) fn open(options: &LogOptions, traces: Option<&Traces>) -> Result<Self, String> {
         let filter = EnvFilter::try_new(&options.level).map_err(|error| error.to_string())?;
         let (target, reopen): (Box<dyn Write + Send>, _) = match &options.file {
             None => (Box::new(io::stderr()), None),
@@ -45,11 +54,13 @@ impl Log {
             .finish(target);
         let lines_dropped = writer.error_counter();
         let is_terminal = options.file.is_none() && io::stderr().is_terminal();
-        let builder = fmt().with_env_filter(filter).with_writer(writer).with_ansi(is_terminal);
-        match (options.format, is_terminal) {
-            (LogFormat::Text, _) | (LogFormat::Auto, true) => builder.with_target(false).init(),
-            (LogFormat::Json, _) | (LogFormat::Auto, false) => builder.json().init(),
-        }
+        let lines = fmt::layer().with_writer(writer).with_ansi(is_terminal);
+        let lines = match (options.format, is_terminal) {
+            (LogFormat::Text, _) | (LogFormat::Auto, true) => lines.with_target(false).boxed(),
+            (LogFormat::Json, _) | (LogFormat::Auto, false) => lines.json().boxed(),
+        };
+        let lines = lines.with_filter(filter.and(filter_fn(|metadata| !traces::is_traced(metadata))));
+        tracing_subscriber::registry().with(lines).with(traces.map(Traces::layer)).init();
         Ok(Self { _writer: guard, reopen, lines_dropped })
     }
 

@@ -8,6 +8,7 @@ mod log;
 mod metrics;
 mod secret_file;
 mod settings;
+mod traces;
 
 use mimalloc::MiMalloc;
 use std::process::ExitCode;

@@ -4,6 +4,7 @@
 
 use super::{body, disabled::DisabledPaths, origin, rate_limit::RateLimiter, reply::Reply};
 use crate::{
+    SPANS,
     auth::Engine,
     context::Ctx,
     error::{Code, Error, Result, chain},
@@ -13,6 +14,7 @@ use crate::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, request::Parts};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tracing::{Instrument as _, Span, field::Empty};
 
 /// How long a request may take before it is given up with 503.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -68,17 +70,42 @@ async fn answer(engine: &Arc<Engine>, request: Request<Bytes>, watch: &mut Watch
     let is_read = parts.method == Method::GET;
     let path = route.to_owned();
     let mut cx = Ctx::new(Arc::clone(engine), parts, path, parameters);
-    if is_read {
-        let reply = run(engine, endpoint, &mut cx, &body).await;
-        return cx.finish(reply);
+    let span = span(endpoint);
+    let response = if is_read {
+        let reply = run(engine, endpoint, &mut cx, &body).instrument(span.clone()).await;
+        cx.finish(reply)
+    } else {
+        // In a task of its own, what has begun to write goes on when the client leaves.
+        let task =
+            engine.env.spawn(apart(cx, position, body, std::mem::take(watch)).instrument(span.clone()));
+        task.await.unwrap_or_else(|error| {
+            let (method, path) = (&endpoint.method, &*endpoint.path);
+            let about = About { method, path, request_id: None, meters: engine.meters.as_deref() };
+            failed(&Error::internal(error), about).into_response([], [])
+        })
+    };
+    if !span.is_disabled() {
+        let status = response.status();
+        span.record("http.response.status_code", i64::from(status.as_u16()));
+        if status.is_server_error() {
+            span.record("otel.status_code", "ERROR");
+        }
     }
-    // In a task of its own, what has begun to write goes on when the client leaves.
-    let task = engine.env.spawn(apart(cx, position, body, std::mem::take(watch)));
-    task.await.unwrap_or_else(|error| {
-        let (method, path) = (&endpoint.method, &*endpoint.path);
-        let about = About { method, path, request_id: None, meters: engine.meters.as_deref() };
-        failed(&Error::internal(error), about).into_response([], [])
-    })
+    response
+}
+
+/// What OpenTelemetry's conventions want to know of a request, and nothing that is in it.
+fn span(endpoint: &Endpoint) -> Span {
+    tracing::info_span!(
+        target: SPANS,
+        "request",
+        otel.kind = "server",
+        otel.name = %format_args!("{} {}", endpoint.method, endpoint.path),
+        otel.status_code = Empty,
+        http.request.method = %endpoint.method,
+        http.route = &*endpoint.path,
+        http.response.status_code = Empty,
+    )
 }
 
 /// What it counts is counted here, also when the client has left.

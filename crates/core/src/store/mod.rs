@@ -44,6 +44,7 @@ pub(crate) use self::{
 
 use self::sql::{Dialect, Statement};
 use crate::{
+    SPANS,
     config::{DatabaseOptions, StoreIdentifier},
     env::Env,
     meters::{BackendNow, StoreMeters, StoreNow, secondary_failures},
@@ -58,6 +59,7 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
+use tracing::Instrument as _;
 
 /// What a store operation answers with.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -325,9 +327,12 @@ impl Store {
         let table = self.table::<M>()?;
         let statement = list_statement(self.dialect(), table, query.into());
         self.count_statement();
+        let span = tracing::info_span!(target: SPANS, "read");
         let rows = match &self.backend {
-            Backend::Sqlite(database) => database.scan(statement, table.kinds().collect()).await,
-            Backend::Postgres(database) => database.scan(&statement).await,
+            Backend::Sqlite(database) => {
+                database.scan(statement, table.kinds().collect()).instrument(span).await
+            }
+            Backend::Postgres(database) => database.scan(&statement).instrument(span).await,
         };
         self.heed(rows)?.into_iter().map(|row| model::read(table, row)).collect()
     }
@@ -432,23 +437,25 @@ impl Store {
         reach: Reach,
     ) -> Result<Option<Row>> {
         self.count_statement();
+        let span = tracing::info_span!(target: SPANS, "read");
         // What waits is boxed, so that the read that does not wait carries no room for it.
         match &self.backend {
             Backend::Postgres(database) if reach == Reach::Point => {
-                self.heed(Box::pin(database.read_one(&statement)).await)
+                self.heed(Box::pin(database.read_one(&statement).instrument(span)).await)
             }
             Backend::Postgres(database) => {
-                self.heed(Box::pin(database.scan(&statement)).await).map(|rows| rows.into_iter().next())
+                let rows = self.heed(Box::pin(database.scan(&statement).instrument(span)).await);
+                rows.map(|rows| rows.into_iter().next())
             }
             Backend::Sqlite(database) => {
                 if reach == Reach::Point {
-                    match database.read_one(&statement, kinds.clone()) {
+                    match span.in_scope(|| database.read_one(&statement, kinds.clone())) {
                         Err(StoreError::Busy) => {}
                         row => return self.heed(row),
                     }
                 }
-                let rows = self.heed(Box::pin(database.scan(statement, kinds.collect())).await);
-                rows.map(|rows| rows.into_iter().next())
+                let scan = database.scan(statement, kinds.collect()).instrument(span);
+                self.heed(Box::pin(scan).await).map(|rows| rows.into_iter().next())
             }
         }
     }

@@ -6,6 +6,7 @@ use crate::{
     log::Log,
     metrics::{self, Scrape},
     settings::{Flags, HttpOptions, MetricsOptions, ServerOptions, Settings, TlsOptions},
+    traces::Traces,
 };
 use http::HeaderValue;
 use narthex::{Auth, store::without_password};
@@ -23,7 +24,9 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let listen =
         inherited.first().map(std::net::TcpListener::local_addr).transpose().map_err(Failure::failed)?;
     let mut settings = Settings::load_for(flags, listen).map_err(Failure::Usage)?;
-    let log = Log::open(&settings.options.log).map_err(Failure::Failed)?;
+    // Ends after everything else, and outside the runtime: what waits is sent then.
+    let traces = Traces::open(&settings.options.traces).map_err(|problem| Failure::Usage(vec![problem]))?;
+    let log = Log::open(&settings.options.log, traces.as_ref()).map_err(Failure::Failed)?;
     let certificates = certificates(&settings.options.tls)?;
     let notes = settings.prepare().map_err(Failure::Failed)?;
     block_on(async {

@@ -2,7 +2,7 @@
 //! the open internet needs.
 
 use super::{activity::Activity, cors::Cors};
-use crate::metrics::Scrape;
+use crate::{metrics::Scrape, traces};
 use axum::{
     body::Body,
     extract::ConnectInfo,
@@ -16,6 +16,7 @@ use http::{
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
 use narthex::Auth;
+use opentelemetry::trace::FutureExt as _;
 use std::{
     error::Error,
     net::SocketAddr,
@@ -113,7 +114,10 @@ impl Begun {
                 None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
             },
             (Purpose::Redirect(elsewhere), _) => redirect(elsewhere, &request),
-            (Purpose::Everything, _) => handler.endpoint(request, activity, *peer).await,
+            (Purpose::Everything, _) => match traces::context(request.headers()) {
+                Some(trace) => Box::pin(handler.endpoint(request, activity, *peer).with_context(trace)).await,
+                None => handler.endpoint(request, activity, *peer).await,
+            },
         };
         if let Some(value) = &handler.hsts {
             response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, value.clone());

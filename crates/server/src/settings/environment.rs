@@ -50,6 +50,8 @@ pub(crate) fn apply(document: &mut Document, problems: &mut Vec<String>) {
         ("BETTER_AUTH_SECRET", &["secret"]),
         ("DATABASE_URL", &["database", "url"]),
         ("NARTHEX_LOG", &["log", "level"]),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &["traces", "endpoint"]),
+        ("OTEL_SERVICE_NAME", &["traces", "service-name"]),
     ] {
         if let Some(value) = variable(name) {
             document.set(path, value.into(), Place::Variable(name.to_owned()));

@@ -12,6 +12,7 @@ mod mistakes;
 mod options;
 mod reference;
 mod tls;
+mod traces;
 mod upstream;
 
 pub(crate) use self::{
@@ -22,6 +23,7 @@ pub(crate) use self::{
     metrics::MetricsOptions,
     options::ServerOptions,
     tls::TlsOptions,
+    traces::TracesOptions,
 };
 
 use self::document::{Document, Place};

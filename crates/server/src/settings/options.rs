@@ -2,6 +2,7 @@
 
 use super::{
     cors::CorsOptions, http::HttpOptions, log::LogOptions, metrics::MetricsOptions, tls::TlsOptions,
+    traces::TracesOptions,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub(crate) struct ServerOptions {
     pub(crate) tls: TlsOptions,
     /// What a monitoring system asks for.
     pub(crate) metrics: MetricsOptions,
+    /// Traces of requests.
+    pub(crate) traces: TracesOptions,
 }
 
 impl Default for ServerOptions {
@@ -42,6 +45,7 @@ impl Default for ServerOptions {
             http: HttpOptions::default(),
             tls: TlsOptions::default(),
             metrics: MetricsOptions::default(),
+            traces: TracesOptions::default(),
         }
     }
 }
@@ -52,6 +56,7 @@ impl ServerOptions {
         self.cors.check(problems);
         self.http.check(problems);
         self.tls.check(base_url, problems);
+        self.traces.check(problems);
         if self.address().is_none() {
             problems.push(format!(
                 "listen = {:?}: must be an address and a port, such as \"127.0.0.1:3001\" or \"0.0.0.0:3001\"",

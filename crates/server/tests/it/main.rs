@@ -52,3 +52,5 @@ mod systemd;
 mod tls;
 #[cfg(test)]
 mod trace;
+#[cfg(test)]
+mod traces;

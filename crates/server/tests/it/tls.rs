@@ -22,9 +22,9 @@ use std::{
 use tokio_rustls::{
     TlsConnector,
     rustls::{
-        ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+        ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
         crypto::aws_lc_rs,
-        pki_types::{CertificateDer, ServerName},
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
     },
 };
 
@@ -32,14 +32,14 @@ use tokio_rustls::{
 const TLS: &str = "[tls]\ncert = \"fullchain.pem\"\nkey = \"key.pem\"\n";
 
 /// A certificate for localhost that signs itself.
-struct Certificate {
+pub(super) struct Certificate {
     der: CertificateDer<'static>,
     pem: String,
     key: String,
 }
 
 impl Certificate {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::until(2100)
     }
 
@@ -53,7 +53,15 @@ impl Certificate {
         Self { der: certificate.der().clone(), pem: certificate.pem(), key: key.serialize_pem() }
     }
 
-    fn install(&self, folder: &Path) {
+    /// A server's side of TLS with it.
+    pub(super) fn server(&self) -> Arc<ServerConfig> {
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        Arc::new(builder.with_single_cert(vec![self.der.clone()], key).unwrap())
+    }
+
+    pub(super) fn install(&self, folder: &Path) {
         fs::write(folder.join("fullchain.pem"), &self.pem).unwrap();
         fs::write(folder.join("key.pem"), &self.key).unwrap();
     }
