@@ -5,6 +5,7 @@
 //! the second. Measurements take turns, server after server, round after round, and only ratios
 //! within one round count, so that a machine that slows down for a while slows all of them.
 
+pub(crate) mod footprint;
 mod report;
 mod servers;
 
@@ -120,22 +121,13 @@ pub(crate) fn run(options: &Options) -> Outcome {
     }
     let on_postgres = options.databases.contains(&Database::Postgres);
     tools::provide(if on_postgres { &[TASKSET, postgres::NEED] } else { &[TASKSET] })?;
-    tools::run(&mut cargo(["build", "--release", "--package", "narthex-bench"]))?;
     if options.narthex {
         conformance::release_binary()?;
     }
-    let node = root().join("bench/node");
+    let bench = Bench::build(options.seconds)?;
     if options.node {
-        npm::install(&node)?;
+        npm::install(&bench.node)?;
     }
-    let folder = target().join("bench");
-    if folder.exists() {
-        fs::remove_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    }
-    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let credentials = folder.join("credentials");
-    let bench =
-        Bench { programs: target().join("release"), node, folder, credentials, seconds: options.seconds };
 
     for database in &options.databases {
         println!("\n## {database:?}: {} rounds of {} s per measurement\n", options.rounds, options.seconds);
@@ -147,6 +139,19 @@ pub(crate) fn run(options: &Options) -> Outcome {
 }
 
 impl Bench {
+    /// Builds what measures, and empties the folder of the last run.
+    fn build(seconds: f64) -> Outcome<Self> {
+        tools::run(&mut cargo(["build", "--release", "--package", "narthex-bench"]))?;
+        let folder = target().join("bench");
+        let unusable = |error| format!("{}: {error}", folder.display());
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(unusable)?;
+        }
+        fs::create_dir_all(&folder).map_err(unusable)?;
+        let (programs, node) = (target().join("release"), root().join("bench/node"));
+        Ok(Self { programs, node, credentials: folder.join("credentials"), folder, seconds })
+    }
+
     fn measure(&self, database: Database, options: &Options) -> Outcome<Vec<Round>> {
         let postgres = match database {
             Database::Sqlite => None,

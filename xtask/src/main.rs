@@ -39,6 +39,7 @@ usage: cargo xtask <command>
       --only WORKLOAD         get-session, sign-in or mixed
       --no-node               leave upstream out
       --no-narthex            leave Narthex out: checks the yardsticks themselves
+  footprint             start, memory and size of the binary, beside the bare server
   dist [options]        the archive that is published, with SHA256SUMS, in target/packages
       --target TRIPLE         a static musl binary where that target is installed, by default
 ";
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         ("generate", []) => generate::run(),
         ("conformance", _) => conformance::run(rest),
         ("instructions", _) => instructions::run(rest),
+        ("footprint", []) => bench::footprint::run(),
         ("dist", _) => dist::run(rest),
         ("bench", _) => match bench::Options::parse(rest) {
             Ok(options) => bench::run(&options),

@@ -81,7 +81,7 @@ impl Server {
                     self.log.display()
                 ));
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }
@@ -97,6 +97,11 @@ impl Drop for Server {
 impl Bench {
     /// Prepares a database and starts a server on it.
     pub(super) fn start(&self, kind: Kind, postgres: Option<&Postgres>) -> Outcome<Server> {
+        self.spawn(kind, &self.prepare(kind, postgres)?)
+    }
+
+    /// Makes a database with everybody in it; its URL.
+    pub(super) fn prepare(&self, kind: Kind, postgres: Option<&Postgres>) -> Outcome<String> {
         let database = if let Some(postgres) = postgres {
             let name = kind.name().replace('-', "_");
             postgres.create_database(&name)?;
@@ -111,10 +116,11 @@ impl Bench {
         let mut seed = Command::new(self.programs.join("seed"));
         seed.env("DATABASE_URL", &database).env("HASH", kind.password_scheme());
         run(seed.env("SECRET", SECRET).env("CREDENTIALS", &self.credentials))?;
-        self.spawn(kind, &database)
+        Ok(database)
     }
 
-    fn spawn(&self, kind: Kind, database: &str) -> Outcome<Server> {
+    /// Starts a server on a database that is there, and waits until it answers.
+    pub(super) fn spawn(&self, kind: Kind, database: &str) -> Outcome<Server> {
         let port = free_port()?;
         let mut command = match kind {
             Kind::Narthex => {

@@ -52,10 +52,11 @@ async fn main() -> Result<(), Failure> {
     let options = options(std::env::args().skip(1))?;
     let credentials = fs::read_to_string(&options.credentials)?;
     let (sessions, passwords) = match options.workload.as_str() {
-        "get-session" => (Some(get_session(&credentials)), None),
+        "get-session" => (Some(get_session(&credentials, SESSION_CONNECTIONS)), None),
+        "get-session-of-everybody" => (Some(get_session(&credentials, usize::MAX)), None),
         "sign-in" => (None, Some(sign_in(&credentials))),
         "hash" => (None, Some(hash(&credentials))),
-        "mixed" => (Some(get_session(&credentials)), Some(sign_in(&credentials))),
+        "mixed" => (Some(get_session(&credentials, SESSION_CONNECTIONS)), Some(sign_in(&credentials))),
         other => return Err(format!("no such workload: {other}").into()),
     };
 
@@ -97,9 +98,10 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, Failure> 
     })
 }
 
-fn get_session(credentials: &str) -> Kind {
+/// One connection for each session, up to `connections`.
+fn get_session(credentials: &str, connections: usize) -> Kind {
     let cookies = credentials.lines().filter_map(|line| line.split('\t').next());
-    let requests = cookies.take(SESSION_CONNECTIONS).map(|cookie| {
+    let requests = cookies.take(connections).map(|cookie| {
         format!(
             "GET /api/auth/get-session HTTP/1.1\r\nhost: localhost:3001\r\n\
              cookie: better-auth.session_token={cookie}\r\n\r\n"
