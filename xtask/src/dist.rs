@@ -10,7 +10,10 @@ use std::{
     process::Command,
 };
 
-use crate::tools::{Need, Outcome, cargo, on_path, output, provide, root, run as run_command, target};
+use crate::{
+    npm,
+    tools::{Need, Outcome, cargo, is_root, on_path, output, provide, root, run as run_command, target},
+};
 
 /// Every crate of the workspace has this version, so this one too.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -31,14 +34,43 @@ const CONTENTS: [(&str, &str); 8] = [
 const MUSL: Need =
     Need { name: "musl-gcc", package: "musl-tools", present: || on_path("musl-gcc").is_some() };
 
+/// Debian without a machine, and certificates for it.
+const REHEARSAL: [Need; 3] = [
+    Need { name: "debootstrap", package: "debootstrap", present: || on_path("debootstrap").is_some() },
+    Need {
+        name: "systemd-nspawn",
+        package: "systemd-container",
+        present: || on_path("systemd-nspawn").is_some(),
+    },
+    Need { name: "openssl", package: "openssl", present: || on_path("openssl").is_some() },
+];
+
 /// Builds and packs, for the target that `arguments` name or for the best one this machine has.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let host = host()?;
     let triple = match arguments {
-        [] => best_target(&host, &installed_targets()),
-        [flag, triple] if flag == "--target" => triple.clone(),
+        [] => None,
+        [flag, triple] if flag == "--target" => Some(triple.clone()),
         _ => return Err("usage: cargo xtask dist [--target TRIPLE]".to_owned()),
     };
+    make(triple).map(drop)
+}
+
+/// Installs the archive on a Debian of its own, under systemd, and looks whether anybody is lost when the service is
+/// restarted and stopped.
+pub(crate) fn rehearse() -> Outcome {
+    if !is_root() {
+        return Err("a Debian of its own can only be booted by root".to_owned());
+    }
+    provide(&REHEARSAL)?;
+    let client = root().join("conformance");
+    npm::install(&client)?;
+    let archive = make(None)?;
+    run_command(Command::new(root().join("packaging/rehearsal/run")).arg(archive).arg(client))
+}
+
+fn make(triple: Option<String>) -> Outcome<PathBuf> {
+    let host = host()?;
+    let triple = triple.unwrap_or_else(|| best_target(&host, &installed_targets()));
     let is_for_host_processor = triple.split('-').next() == host.split('-').next();
     if triple.ends_with("-musl") && is_for_host_processor {
         provide(&[MUSL])?;
@@ -70,7 +102,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     println!("{:>12} bytes  {}", size(&binary)?, binary.display());
     println!("{:>12} bytes  {}", size(&archive)?, archive.display());
     print!("{}\n{sums}", folder.join("SHA256SUMS").display());
-    Ok(())
+    Ok(archive)
 }
 
 /// The target that a compiler on this machine builds for by itself.

@@ -42,6 +42,8 @@ usage: cargo xtask <command>
   footprint             start, memory and size of the binary, beside the bare server
   dist [options]        the archive that is published, with SHA256SUMS, in target/packages
       --target TRIPLE         a static musl binary where that target is installed, by default
+  rehearse              installs that archive on a Debian of its own, under systemd, and restarts
+                        and stops it under load; needs root
 ";
 
 fn main() -> ExitCode {
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         ("instructions", _) => instructions::run(rest),
         ("footprint", []) => bench::footprint::run(),
         ("dist", _) => dist::run(rest),
+        ("rehearse", []) => dist::rehearse(),
         ("bench", _) => match bench::Options::parse(rest) {
             Ok(options) => bench::run(&options),
             Err(problem) => {
