@@ -10,7 +10,7 @@ use crate::{
     plugin::Endpoint,
     store::{Result, StoreError},
 };
-use http::{Method, StatusCode};
+use http::{Method, Response, StatusCode};
 use metrics::{Counter, Histogram, counter, gauge, histogram};
 use std::{
     sync::{
@@ -136,6 +136,7 @@ pub(crate) struct Meters {
 
 struct EndpointMeters {
     path: String,
+    method: Method,
     /// Requests that were answered with 200.
     well: Counter,
     duration: Histogram,
@@ -152,9 +153,10 @@ impl Meters {
             }
         }
         let endpoints = endpoints.iter().map(|endpoint| EndpointMeters {
-            well: requests(&endpoint.path, &endpoint.method, StatusCode::OK),
+            well: requests(&endpoint.path, endpoint.method.as_str(), StatusCode::OK),
             duration: histogram!(REQUEST_DURATION, "endpoint" => endpoint.path.to_string()),
             path: endpoint.path.to_string(),
+            method: endpoint.method.clone(),
         });
         Self {
             endpoints: endpoints.collect(),
@@ -164,14 +166,19 @@ impl Meters {
         }
     }
 
-    fn answered(&self, endpoint: Option<usize>, method: &Method, status: StatusCode, begun: Instant) {
-        let endpoint = endpoint.and_then(|position| self.endpoints.get(position));
-        match endpoint {
-            Some(endpoint) if status == StatusCode::OK => endpoint.well.increment(1),
-            _ => requests(endpoint.map_or(NO_ENDPOINT, |known| &known.path), method, status).increment(1),
+    fn answered(&self, endpoint: Option<usize>, status: StatusCode, begun: Instant) {
+        let seconds = begun.elapsed().as_secs_f64();
+        let Some(endpoint) = endpoint.and_then(|position| self.endpoints.get(position)) else {
+            // Anything can be sent as a method.
+            requests(NO_ENDPOINT, "any", status).increment(1);
+            return self.others.record(seconds);
+        };
+        if status == StatusCode::OK {
+            endpoint.well.increment(1);
+        } else {
+            requests(&endpoint.path, endpoint.method.as_str(), status).increment(1);
         }
-        let duration = endpoint.map_or(&self.others, |endpoint| &endpoint.duration);
-        duration.record(begun.elapsed().as_secs_f64());
+        endpoint.duration.record(seconds);
     }
 
     /// A request was refused or failed.
@@ -219,18 +226,7 @@ fn describe() {
     }
 }
 
-fn requests(path: &str, method: &Method, status: StatusCode) -> Counter {
-    // Anything can be sent as a method.
-    let known = [
-        Method::GET,
-        Method::POST,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-    ];
-    let method = if known.contains(method) { method.as_str() } else { "other" };
+fn requests(path: &str, method: &str, status: StatusCode) -> Counter {
     counter!(
         REQUESTS,
         "endpoint" => path.to_owned(), "method" => method.to_owned(), "status" => status.as_str().to_owned()
@@ -260,22 +256,19 @@ pub(crate) struct HashingNow {
 }
 
 /// A request that is being answered, and is counted when it is. Nothing where nothing is counted.
-#[derive(Default)]
 pub(crate) struct Watch(Option<Watched>);
 
 struct Watched {
     meters: Arc<Meters>,
     begun: Instant,
-    method: Method,
     endpoint: Option<usize>,
 }
 
 impl Watch {
-    pub(crate) fn begin(meters: Option<&Arc<Meters>>, method: &Method) -> Self {
+    pub(crate) fn begin(meters: Option<&Arc<Meters>>) -> Self {
         Self(meters.map(|meters| {
             meters.in_flight.fetch_add(1, Relaxed);
-            let meters = Arc::clone(meters);
-            Watched { meters, begun: Instant::now(), method: method.clone(), endpoint: None }
+            Watched { meters: Arc::clone(meters), begun: Instant::now(), endpoint: None }
         }))
     }
 
@@ -286,10 +279,19 @@ impl Watch {
         }
     }
 
-    pub(crate) fn answered(self, status: StatusCode) {
-        if let Some(watched) = &self.0 {
-            watched.meters.answered(watched.endpoint, &watched.method, status, watched.begun);
+    /// Counts it, and gives back what it was answered with.
+    #[inline]
+    pub(crate) fn answered<B>(self, response: Response<B>) -> Response<B> {
+        if let Some(watched) = self.0 {
+            watched.answered(response.status());
         }
+        response
+    }
+}
+
+impl Watched {
+    fn answered(self, status: StatusCode) {
+        self.meters.answered(self.endpoint, status, self.begun);
     }
 }
 

@@ -26,18 +26,12 @@ const LONGEST_REQUEST_ID: usize = 128;
 pub struct Peer(pub SocketAddr);
 
 pub(crate) async fn handle(engine: &Arc<Engine>, request: Request<Bytes>) -> Response<Bytes> {
-    let mut watch = Watch::begin(engine.meters.as_ref(), request.method());
-    let response = answer(engine, request, &mut watch).await;
-    watch.answered(response.status());
-    response
-}
-
-async fn answer(engine: &Arc<Engine>, request: Request<Bytes>, watch: &mut Watch) -> Response<Bytes> {
+    let mut watch = Watch::begin(engine.meters.as_ref());
     let (parts, body) = request.into_parts();
     let Some(path) =
         parts.uri.path().strip_prefix(&engine.resolved.base_path).filter(|path| path.starts_with('/'))
     else {
-        return Engine::not_found();
+        return watch.answered(Engine::not_found());
     };
     // Limits and switches look at what a path means, so that its spelling is of no use against them.
     let plain = path.trim_end_matches('/');
@@ -50,48 +44,46 @@ async fn answer(engine: &Arc<Engine>, request: Request<Bytes>, watch: &mut Watch
     watch.is_for(found.endpoint.as_ref().map(|(position, _)| *position));
     let number = if route == plain { found.path } else { engine.router.find(&parts.method, plain).path };
     if engine.disabled.contains(plain, number) {
-        return DisabledPaths::reply();
+        return watch.answered(DisabledPaths::reply());
     }
     if let Some(limiter) = &engine.limiter {
         match limit(engine, limiter, &parts, plain, number).await {
             Ok(None) => {}
-            Ok(Some(refusal)) => return refusal,
+            Ok(Some(refusal)) => return watch.answered(refusal),
             // Whoever cannot be counted is not let through.
             Err(error) => {
                 let path = number.and_then(|number| engine.router.paths().get(number));
                 let path = path.map_or("", String::as_str);
                 let about = About::new(engine, &parts.method, path, &parts.headers);
-                return failed(&error, about).into_response([], []);
+                return watch.answered(failed(&error, about).into_response([], []));
             }
         }
     }
-    let Some((position, parameters)) = found.endpoint else { return Engine::not_found() };
-    let Some(endpoint) = engine.manifest.endpoints.get(position) else { return Engine::not_found() };
+    let Some((position, parameters)) = found.endpoint else { return watch.answered(Engine::not_found()) };
+    let Some(endpoint) = engine.manifest.endpoints.get(position) else {
+        return watch.answered(Engine::not_found());
+    };
     let is_read = parts.method == Method::GET;
     let path = route.to_owned();
     let mut cx = Ctx::new(Arc::clone(engine), parts, path, parameters);
     let span = span(endpoint);
-    let response = if is_read {
-        let reply = run(engine, endpoint, &mut cx, &body).instrument(span.clone()).await;
-        cx.finish(reply)
-    } else {
-        // In a task of its own, what has begun to write goes on when the client leaves.
-        let task =
-            engine.env.spawn(apart(cx, position, body, std::mem::take(watch)).instrument(span.clone()));
-        task.await.unwrap_or_else(|error| {
-            let (method, path) = (&endpoint.method, &*endpoint.path);
-            let about = About { method, path, request_id: None, meters: engine.meters.as_deref() };
-            failed(&Error::internal(error), about).into_response([], [])
-        })
-    };
-    if !span.is_disabled() {
-        let status = response.status();
-        span.record("http.response.status_code", i64::from(status.as_u16()));
-        if status.is_server_error() {
-            span.record("otel.status_code", "ERROR");
-        }
+    if is_read {
+        // Not traced, as most are, a request has no second future around the one that answers it.
+        let reply = if span.is_disabled() {
+            run(engine, endpoint, &mut cx, &body).await
+        } else {
+            Box::pin(run(engine, endpoint, &mut cx, &body).instrument(span.clone())).await
+        };
+        return traced(&span, watch.answered(cx.finish(reply)));
     }
-    response
+    // In a task of its own, what has begun to write goes on when the client leaves.
+    let task = engine.env.spawn(apart(cx, position, body, watch).instrument(span.clone()));
+    let response = task.await.unwrap_or_else(|error| {
+        let (method, path) = (&endpoint.method, &*endpoint.path);
+        let about = About { method, path, request_id: None, meters: engine.meters.as_deref() };
+        failed(&Error::internal(error), about).into_response([], [])
+    });
+    traced(&span, response)
 }
 
 /// What OpenTelemetry's conventions want to know of a request, and nothing that is in it.
@@ -108,16 +100,25 @@ fn span(endpoint: &Endpoint) -> Span {
     )
 }
 
+fn traced(span: &Span, response: Response<Bytes>) -> Response<Bytes> {
+    if !span.is_disabled() {
+        let status = response.status();
+        span.record("http.response.status_code", i64::from(status.as_u16()));
+        if status.is_server_error() {
+            span.record("otel.status_code", "ERROR");
+        }
+    }
+    response
+}
+
 /// What it counts is counted here, also when the client has left.
 async fn apart(mut cx: Ctx, position: usize, body: Bytes, watch: Watch) -> Response<Bytes> {
     let engine = Arc::clone(&cx.engine);
     let Some(endpoint) = engine.manifest.endpoints.get(position) else { return Engine::not_found() };
-    let response = match tokio::time::timeout(DEADLINE, run(&engine, endpoint, &mut cx, &body)).await {
+    watch.answered(match tokio::time::timeout(DEADLINE, run(&engine, endpoint, &mut cx, &body)).await {
         Ok(reply) => cx.finish(reply),
         Err(elapsed) => failed(&Error::busy(elapsed), About::of(&cx, endpoint)).into_response([], []),
-    };
-    watch.answered(response.status());
-    response
+    })
 }
 
 async fn limit(
