@@ -42,7 +42,7 @@ const SAMPLED_ACCOUNTS: u32 = 16;
 /// The engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Auth {
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
 }
 
 /// What every request shares.
@@ -69,6 +69,9 @@ pub(crate) struct Engine {
     pub(crate) guessing: Option<Guessing>,
     /// Passwords that are refused.
     pub(crate) blocklist: Blocklist,
+    /// Room for the bodies that are being read.
+    #[cfg(feature = "axum")]
+    pub(crate) bodies: Arc<crate::http::Bodies>,
     /// Whether a sign-in replaces a hash of another scheme: only when a scheme was asked for by name.
     pub(crate) replaces_hashes: bool,
     /// Nothing where nothing is counted.
@@ -116,7 +119,18 @@ impl Auth {
     ///
     /// Anything but a `GET` runs to its end even if the client leaves, so that dropping this future is safe.
     pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        dispatch::handle(&self.engine, request).await
+        let (parts, body) = request.into_parts();
+        self.handle_reading(parts, std::future::ready(Ok(body))).await
+    }
+
+    /// The same with a body that is yet to be read: it is polled only once it is wanted. What a path that nothing
+    /// answers, a method without a body and a client that asks too often are answered costs nobody the reading of it.
+    pub async fn handle_reading(
+        &self,
+        parts: http::request::Parts,
+        body: impl Future<Output = Result<Bytes>>,
+    ) -> Response<Bytes> {
+        dispatch::handle(&self.engine, parts, body).await
     }
 
     /// The path below which the endpoints are.
@@ -272,6 +286,8 @@ impl AuthBuilder {
             account_hashes: AccountHashes::new(resolved.secrets.current().expose()),
             guessing,
             blocklist,
+            #[cfg(feature = "axum")]
+            bodies: Arc::default(),
             disabled: DisabledPaths::new(&resolved.config.disabled_paths, router.paths()),
             limiter,
             router,

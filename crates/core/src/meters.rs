@@ -69,7 +69,7 @@ const GAUGES: &[(&str, &str)] = &[
 ];
 
 const HISTOGRAMS: &[(&str, &str)] = &[
-    (REQUEST_DURATION, "Seconds from a request's body to its reply, by route"),
+    (REQUEST_DURATION, "Seconds from a request's head to its reply, by route"),
     (HASH_DURATION, "Seconds that hashing or comparing a password took, without the wait for a thread"),
     (WAITS, "Seconds waited to write to SQLite, or for a connection to PostgreSQL"),
 ];

@@ -1,6 +1,6 @@
 //! The engine as an axum router.
 
-use super::Peer;
+use super::{Peer, bodies};
 use crate::auth::Auth;
 use axum::{
     Router,
@@ -8,14 +8,12 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     response::Response,
 };
-use bytes::Bytes;
-use http::{StatusCode, header::CONTENT_LENGTH};
+use http::{
+    HeaderValue, Version,
+    header::{CONNECTION, CONTENT_LENGTH, EXPECT},
+};
 use http_body::Body as _;
-use http_body_util::{BodyExt as _, Limited};
 use std::net::SocketAddr;
-
-/// The largest body that is read; nothing we take is nearly as large.
-pub const MAX_BODY: usize = 1 << 20;
 
 impl Auth {
     /// Routes that answer everything below the base path; an application nests them among its own.
@@ -31,35 +29,25 @@ impl Auth {
     }
 
     /// Answers one of axum's requests: for a fallback, which costs less than a route when there is nothing else.
+    ///
+    /// Its body is read once it is wanted. Where it is not, and more of it is to come than has come, the answer ends the
+    /// connection.
     pub async fn answer(&self, mut request: Request) -> Response {
         if let Some(ConnectInfo(address)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() {
             request.extensions_mut().insert(Peer(address));
         }
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
         let declared =
             parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        if declared.is_some_and(|length: u64| length > MAX_BODY as u64) {
-            return too_large();
+        // To take the first of it would be to ask for the rest.
+        let waits_to_be_asked = parts.headers.contains_key(EXPECT);
+        let is_http1 = parts.version <= Version::HTTP_11;
+        let reading = bodies::read(&mut body, declared, &self.engine.bodies);
+        let mut response = self.handle_reading(parts, reading).await.map(Body::from);
+        let is_read = body.is_end_stream() || !waits_to_be_asked && bodies::skim(&mut body).await;
+        if is_http1 && !is_read {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        let body = if body.is_end_stream() {
-            Bytes::new()
-        } else {
-            match Limited::new(body, MAX_BODY).collect().await {
-                Ok(body) => body.to_bytes(),
-                Err(_) => return too_large(),
-            }
-        };
-        self.handle(http::Request::from_parts(parts, body)).await.map(Body::from)
+        response
     }
-}
-
-fn too_large() -> Response {
-    let mut response = Response::new(Body::from(
-        r#"{"message":"The request body is too large","code":"PAYLOAD_TOO_LARGE"}"#,
-    ));
-    *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-    response
-        .headers_mut()
-        .insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
-    response
 }

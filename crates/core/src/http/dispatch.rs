@@ -12,7 +12,7 @@ use crate::{
     plugin::Endpoint,
 };
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, request::Parts};
+use http::{HeaderMap, Method, Response, StatusCode, request::Parts};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tracing::{Instrument as _, Span, field::Empty};
 
@@ -25,9 +25,13 @@ const LONGEST_REQUEST_ID: usize = 128;
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
-pub(crate) async fn handle(engine: &Arc<Engine>, request: Request<Bytes>) -> Response<Bytes> {
+/// `body` is waited for only once somebody wants it, so that what is refused before takes no room.
+pub(crate) async fn handle(
+    engine: &Arc<Engine>,
+    parts: Parts,
+    body: impl Future<Output = Result<Bytes>>,
+) -> Response<Bytes> {
     let mut watch = Watch::begin(engine.meters.as_ref());
-    let (parts, body) = request.into_parts();
     let Some(path) =
         parts.uri.path().strip_prefix(&engine.resolved.base_path).filter(|path| path.starts_with('/'))
     else {
@@ -64,15 +68,26 @@ pub(crate) async fn handle(engine: &Arc<Engine>, request: Request<Bytes>) -> Res
         return watch.answered(Engine::not_found());
     };
     let is_read = parts.method == Method::GET;
+    let body = if endpoint.reads_body && !matches!(parts.method, Method::GET | Method::HEAD) {
+        match body.await {
+            Ok(body) => Some(body),
+            Err(error) => {
+                let about = About::new(engine, &endpoint.method, &endpoint.path, &parts.headers);
+                return watch.answered(failed(&error, about).into_response([], []));
+            }
+        }
+    } else {
+        None
+    };
     let path = route.to_owned();
     let mut cx = Ctx::new(Arc::clone(engine), parts, path, parameters);
     let span = span(endpoint);
     if is_read {
         // Not traced, as most are, a request has no second future around the one that answers it.
         let reply = if span.is_disabled() {
-            run(engine, endpoint, &mut cx, &body).await
+            run(engine, endpoint, &mut cx, None).await
         } else {
-            Box::pin(run(engine, endpoint, &mut cx, &body).instrument(span.clone())).await
+            Box::pin(run(engine, endpoint, &mut cx, None).instrument(span.clone())).await
         };
         return traced(&span, watch.answered(cx.finish(reply)));
     }
@@ -112,10 +127,10 @@ fn traced(span: &Span, response: Response<Bytes>) -> Response<Bytes> {
 }
 
 /// What it counts is counted here, also when the client has left.
-async fn apart(mut cx: Ctx, position: usize, body: Bytes, watch: Watch) -> Response<Bytes> {
+async fn apart(mut cx: Ctx, position: usize, body: Option<Bytes>, watch: Watch) -> Response<Bytes> {
     let engine = Arc::clone(&cx.engine);
     let Some(endpoint) = engine.manifest.endpoints.get(position) else { return Engine::not_found() };
-    watch.answered(match tokio::time::timeout(DEADLINE, run(&engine, endpoint, &mut cx, &body)).await {
+    watch.answered(match tokio::time::timeout(DEADLINE, run(&engine, endpoint, &mut cx, body)).await {
         Ok(reply) => cx.finish(reply),
         Err(elapsed) => failed(&Error::busy(elapsed), About::of(&cx, endpoint)).into_response([], []),
     })
@@ -135,9 +150,8 @@ async fn limit(
     limiter.refuses(&engine.store, &engine.env, engine.addresses.of(parts), path, number).await
 }
 
-async fn run(engine: &Engine, endpoint: &Endpoint, cx: &mut Ctx, body: &Bytes) -> Reply {
-    let body = endpoint.reads_body.then_some(body);
-    let outcome = match admit(cx, body, endpoint.description.accepts_form) {
+async fn run(engine: &Engine, endpoint: &Endpoint, cx: &mut Ctx, body: Option<Bytes>) -> Reply {
+    let outcome = match admit(cx, body.as_deref(), endpoint.description.accepts_form) {
         // Refused before any hook: the reply is upstream's, and no hook sees it.
         Err(error) => return failed(&error, About::of(cx, endpoint)),
         Ok(()) => hooked(engine, cx, &endpoint.path, &*endpoint.run).await,
@@ -154,8 +168,8 @@ async fn run(engine: &Engine, endpoint: &Endpoint, cx: &mut Ctx, body: &Bytes) -
 }
 
 /// Reads the body and checks where the request comes from.
-fn admit(cx: &mut Ctx, body: Option<&Bytes>, accepts_form: bool) -> Result<()> {
-    if let Some(body) = body.filter(|_| !matches!(*cx.method(), Method::GET | Method::HEAD)) {
+fn admit(cx: &mut Ctx, body: Option<&[u8]>, accepts_form: bool) -> Result<()> {
+    if let Some(body) = body {
         cx.body = body::parse(cx.headers(), body, accepts_form)?;
     }
     origin::check(cx)

@@ -11,6 +11,8 @@
 //! | cookies, reply | `cookies.rs`, `reply.rs` |
 
 mod append_query;
+#[cfg(feature = "axum")]
+mod bodies;
 mod body;
 pub(crate) mod client_ip;
 pub(crate) mod cookie_text;
@@ -30,7 +32,7 @@ pub(crate) mod router;
 mod axum_adapter;
 
 #[cfg(feature = "axum")]
-pub use self::axum_adapter::MAX_BODY;
+pub(crate) use self::bodies::Bodies;
 pub use self::{
     client_ip::{Network, TrustedProxies},
     cookie_text::{Attributes, InvalidCookie, SameSite},
