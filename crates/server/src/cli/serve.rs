@@ -24,6 +24,16 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let listen =
         inherited.first().map(std::net::TcpListener::local_addr).transpose().map_err(Failure::failed)?;
     let mut settings = Settings::load_for(flags, listen).map_err(Failure::Usage)?;
+    let (most, redirect) = match settings.options.tls.redirect {
+        Some(_) => (2, "the second one redirects"),
+        None => (1, "a second one would be that of tls.redirect, which is not set"),
+    };
+    if inherited.len() > most {
+        let given = inherited.len();
+        return Err(Failure::Usage(vec![format!(
+            "LISTEN_FDS = {given}: must be at most {most} with this configuration ({redirect}); remove a ListenStream= from the socket's unit"
+        )]));
+    }
     // Ends after everything else, and outside the runtime: what waits is sent then.
     let traces = Traces::open(&settings.options.traces).map_err(|problem| Failure::Usage(vec![problem]))?;
     let log = Log::open(&settings.options.log, traces.as_ref()).map_err(Failure::Failed)?;
@@ -73,12 +83,6 @@ async fn serve(
         Some(address) => Some(bind(address, inherited.next()).await?),
         None => None,
     };
-    if inherited.next().is_some() {
-        let takes = if second.is_some() { "two sockets" } else { "one socket" };
-        return Err(Failure::Usage(vec![format!(
-            "LISTEN_FDS: must be at most {takes} with this configuration"
-        )]));
-    }
     let redirect = second.as_ref().map(TcpListener::local_addr).transpose().map_err(Failure::failed)?;
 
     let hsts = tls.strict_transport_security(&base_url).and_then(|value| HeaderValue::try_from(value).ok());
@@ -89,18 +93,15 @@ async fn serve(
         hsts,
         purpose,
     };
-    let connections = Connections::new(http.clone());
-    let answering = connections.accept(socket, handler(hsts, Purpose::Everything), acceptor);
+    let connections = Connections::new(http.clone(), second.is_some());
     let redirecting = async {
-        match second {
-            Some(socket) => {
-                let redirect = handler(None, Purpose::Redirect(origin(&base_url)));
-                connections.accept(socket, redirect, None).await;
-            }
-            None => std::future::pending().await,
+        if let Some(socket) = second {
+            let redirect = handler(None, Purpose::Redirect(origin(&base_url)));
+            connections.accept(socket, redirect, None).await;
         }
     };
-    let for_scrapes = Connections::new(HttpOptions { max_connections: SCRAPING, ..http.clone() });
+    let answering = connections.accept(socket, handler(hsts, Purpose::Everything), acceptor);
+    let for_scrapes = Connections::new(HttpOptions { max_connections: SCRAPING, ..http.clone() }, false);
     let metrics = for_metrics.as_ref().map(TcpListener::local_addr).transpose().map_err(Failure::failed)?;
     let scrape = registry.map(|registry| Scrape {
         registry,
@@ -111,12 +112,9 @@ async fn serve(
         lines_dropped: log.lines_dropped(),
     });
     let being_scraped = async {
-        match for_metrics.zip(scrape) {
-            Some((socket, scrape)) => {
-                let handler = Handler { cors: None, ..handler(None, Purpose::Metrics(Arc::new(scrape))) };
-                for_scrapes.accept(socket, handler, None).await;
-            }
-            None => std::future::pending().await,
+        if let Some((socket, scrape)) = for_metrics.zip(scrape) {
+            let handler = Handler { cors: None, ..handler(None, Purpose::Metrics(Arc::new(scrape))) };
+            for_scrapes.accept(socket, handler, None).await;
         }
     };
     let renewing = certificates.map(|certificates| certificates.keep_current(hangups()));
@@ -130,16 +128,18 @@ async fn serve(
     let listening = Listening { everything: listen, redirect, metrics };
     greet(&base_url, &auth, &listening, &database, notes);
     listener::ready();
-    tokio::select! {
-        () = answering => {},
-        () = redirecting => {},
-        () = being_scraped => {},
-        () = renewing => {},
-        () = listener::watchdog() => {},
-        () = told => {},
-    }
-    tracing::info!("stopping: finishing the requests in flight");
-    listener::stopping();
+    let until_told = async {
+        tokio::select! {
+            () = renewing => {},
+            () = listener::watchdog() => {},
+            () = told => {},
+        }
+        tracing::info!("stopping: finishing the requests in flight");
+        listener::stopping();
+        connections.stop();
+        for_scrapes.stop();
+    };
+    tokio::join!(answering, redirecting, being_scraped, until_told);
     let (has_finished, _) = tokio::join!(connections.finish(GRACE), for_scrapes.finish(GRACE));
     if has_finished {
         Ok(())

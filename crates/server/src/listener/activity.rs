@@ -28,6 +28,7 @@ pub(super) struct Activity {
     held_back: AtomicBool,
     /// Whether the first bytes after an answer are the head of a request. In HTTP/2 they may be anything.
     heads_are_marked: bool,
+    has_asked: AtomicBool,
 }
 
 /// One reading of it.
@@ -53,6 +54,7 @@ impl Activity {
             unread: AtomicBool::new(false),
             held_back: AtomicBool::new(false),
             heads_are_marked,
+            has_asked: AtomicBool::new(false),
         }
     }
 
@@ -70,7 +72,13 @@ impl Activity {
     /// A request is to be answered.
     pub(super) fn begin(&self) {
         self.requests.fetch_add(1, Relaxed);
+        self.has_asked.store(true, Relaxed);
         self.enter(Phase::Busy);
+    }
+
+    /// Whether there has been a request.
+    pub(super) fn has_asked(&self) -> bool {
+        self.has_asked.load(Relaxed)
     }
 
     /// It is answered, or its client has left.

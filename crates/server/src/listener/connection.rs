@@ -6,6 +6,7 @@
 use super::{
     activity::{Activity, Phase},
     service::{Handler, Visit},
+    stop::Stop,
     stream::{Stream, Transport},
 };
 use crate::{metrics::HANDSHAKES_FAILED, settings::HttpOptions};
@@ -21,25 +22,27 @@ use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
 use tokio::{
     io::AsyncWriteExt as _,
     net::TcpStream,
-    sync::Notify,
+    sync::{Notify, futures::Notified},
     time::{Instant, sleep_until},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 /// After so long without a request the buffers of a connection are put away until there is another.
 const QUIET: Duration = Duration::from_secs(2);
-/// How long a connection that is being closed may take to take what is left.
-const CLOSING: Duration = Duration::from_secs(2);
+/// How long a connection that is being closed may take to take what is left, and a request that has not come
+/// completely when the server stops.
+pub(super) const CLOSING: Duration = Duration::from_secs(2);
+/// How long the last reply may take to be taken when the server stops.
+const LAST: Duration = Duration::from_secs(5);
+/// How long a connection without a request stays open when the server stops: the next one may be on its way.
+const LINGER: Duration = Duration::from_millis(500);
 /// Read and write buffers grow no further than this and the largest head.
 const BUFFER: usize = 64 << 10;
 /// Requests that one HTTP/2 connection may have open: each may hold a body of 1 MiB.
@@ -55,24 +58,6 @@ pub(super) struct Limits {
     idle: Duration,
 }
 
-/// Tells all connections that the server stops.
-#[derive(Debug, Default)]
-pub(super) struct Stop {
-    told: AtomicBool,
-    listeners: Notify,
-}
-
-impl Stop {
-    pub(super) fn tell(&self) {
-        self.told.store(true, SeqCst);
-        self.listeners.notify_waiters();
-    }
-
-    fn is_told(&self) -> bool {
-        self.told.load(SeqCst)
-    }
-}
-
 /// What all connections of a listener have in common.
 pub(super) struct Host {
     http1: http1::Builder,
@@ -82,6 +67,8 @@ pub(super) struct Host {
     /// Present where TLS ends.
     acceptor: Option<TlsAcceptor>,
     stop: Arc<Stop>,
+    /// Somebody waits for a place. Who has been quiet for longest hears of it first.
+    room: Notify,
 }
 
 impl Host {
@@ -105,7 +92,12 @@ impl Host {
             head: Duration::from_secs(options.header_timeout),
             idle: Duration::from_secs(options.idle_timeout),
         };
-        Self { http1, http2, limits, handler, acceptor, stop }
+        Self { http1, http2, limits, handler, acceptor, stop, room: Notify::new() }
+    }
+
+    /// Closes the connection that has been quiet for longest; the next one that is quiet, if there is none.
+    pub(super) fn make_room(&self) {
+        self.room.notify_one();
     }
 
     /// Serves a connection to its end.
@@ -136,12 +128,6 @@ impl Host {
         peer: SocketAddr,
     ) -> Option<Box<TlsStream<TcpStream>>> {
         let handshake = tokio::time::timeout(self.limits.head, acceptor.accept(connection));
-        let told = async {
-            let told = self.stop.listeners.notified();
-            if !self.stop.is_told() {
-                told.await;
-            }
-        };
         tokio::select! {
             outcome = handshake => {
                 match outcome {
@@ -152,7 +138,7 @@ impl Host {
                 metrics::counter!(HANDSHAKES_FAILED).increment(1);
             }
             // Nothing was asked yet.
-            () = told => {}
+            () = self.stop.told() => {}
         }
         None
     }
@@ -164,7 +150,7 @@ impl Host {
         let mut quiet_since = Instant::now();
         // With the end of a TLS handshake a request may have come already.
         let mut has_bytes = stream.is_tls();
-        while has_bytes || self.is_spoken_to(&stream, quiet_since).await {
+        while has_bytes || self.is_spoken_to(&stream, quiet_since + self.patience(&visit)).await {
             has_bytes = false;
             match Box::pin(self.http1_until_quiet(stream, &visit, quiet_since)).await {
                 Some(quiet) => (stream, quiet_since) = quiet,
@@ -185,7 +171,7 @@ impl Host {
         let for_requests = Arc::clone(visit);
         let answer = service_fn(move |request| respond(&for_requests, request));
         let mut connection = self.http1.serve_connection(TokioIo::new(stream), answer);
-        let outcome = self.look_after(Pin::new(&mut connection), visit, quiet_since, Some(QUIET)).await;
+        let outcome = self.look_after(Pin::new(&mut connection), visit, quiet_since).await;
         let Outcome::Quiet { since } = outcome else { return None };
         let parts = connection.into_parts();
         let mut stream = parts.io.into_inner();
@@ -194,18 +180,29 @@ impl Host {
     }
 
     /// Waits for bytes; whether some came before it was time to close.
-    async fn is_spoken_to(&self, stream: &Stream, quiet_since: Instant) -> bool {
-        let mut told = pin!(self.stop.listeners.notified());
-        let mut timer = pin!(sleep_until(quiet_since + self.limits.idle));
+    async fn is_spoken_to(&self, stream: &Stream, until: Instant) -> bool {
+        let mut told = pin!(self.stop.told());
+        let mut room = pin!(self.room.notified());
+        let mut timer = pin!(sleep_until(until));
+        let mut stops = false;
         poll_fn(|cx| {
-            // First, so that it is heard of even if it is told now.
-            let is_told = told.as_mut().poll(cx).is_ready() || self.stop.is_told();
+            if !stops && told.as_mut().poll(cx).is_ready() {
+                stops = true;
+                timer.as_mut().reset(until.min(Instant::now() + LINGER));
+            }
             if stream.poll_readable(cx).is_ready() {
                 return Poll::Ready(true);
             }
-            if is_told || timer.as_mut().poll(cx).is_ready() { Poll::Ready(false) } else { Poll::Pending }
+            let ends = room.as_mut().poll(cx).is_ready() || timer.as_mut().poll(cx).is_ready();
+            if ends { Poll::Ready(false) } else { Poll::Pending }
         })
         .await
+    }
+
+    /// How long a connection may have no request: who has asked something may come again.
+    fn patience(&self, visit: &Visit) -> Duration {
+        let Limits { head, idle } = self.limits;
+        if visit.activity().has_asked() { idle } else { head.min(idle) }
     }
 
     async fn http2(&self, transport: Transport, peer: SocketAddr) {
@@ -215,29 +212,31 @@ impl Host {
         let for_requests = Arc::clone(&visit);
         let answer = service_fn(move |request| respond(&for_requests, request));
         let connection = pin!(self.http2.serve_connection(stream, answer));
-        self.look_after(connection, &visit, Instant::now(), None).await;
+        self.look_after(connection, &visit, Instant::now()).await;
     }
 
     fn visit(&self, activity: &Arc<Activity>, peer: SocketAddr) -> Arc<Visit> {
-        Arc::new(Visit::new(Arc::clone(&self.handler), Arc::clone(activity), peer))
+        Arc::new(Visit::new(Arc::clone(&self.handler), Arc::clone(activity), Arc::clone(&self.stop), peer))
     }
 
     /// Drives a connection until it ends, waits for too long, has finished after the server was told to stop, or has
-    /// been quiet for as long as it was to be looked after.
+    /// been quiet for so long that its buffers are to be put away.
     async fn look_after<C: Finish>(
         &self,
         mut connection: Pin<&mut C>,
         visit: &Visit,
         mut since: Instant,
-        quiet: Option<Duration>,
     ) -> Outcome {
         let (activity, peer) = (visit.activity(), visit.peer());
-        let Limits { head, idle } = self.limits;
-        let mut told = pin!(self.stop.listeners.notified());
+        let Limits { head, .. } = self.limits;
+        let mut told = pin!(self.stop.told());
         let mut listens = false;
+        let mut stops: Option<Instant> = None;
         let mut seen = activity.state();
-        let mut alarm = Instant::now() + quiet.unwrap_or(idle);
+        let mut alarm = Instant::now() + QUIET;
         let mut timer = pin!(sleep_until(alarm));
+        // Set while a connection that keeps its buffers is quiet: it goes when somebody else needs its place.
+        let mut room: Option<Pin<Box<Notified<'_>>>> = None;
         // Set once no further request is taken: how long what is left may take.
         let mut last: Option<Duration> = None;
         poll_fn(move |cx| {
@@ -253,22 +252,38 @@ impl Host {
                     listens = true;
                     let _ = told.as_mut().poll(cx);
                 }
-                if last.is_none() && self.stop.is_told() {
-                    last = Some(head);
-                    since = Instant::now();
-                    seen = activity.state();
-                    connection.as_mut().finish();
-                    continue;
+                if stops.is_none() && self.stop.is_told() {
+                    stops = Some(Instant::now());
                 }
                 let state = activity.state();
                 if state != seen {
-                    (seen, since) = (state, Instant::now());
+                    (seen, since, room) = (state, Instant::now(), None);
                 }
-                let limit = match state.phase() {
+                let phase = state.phase();
+                // In HTTP/1.1 a reply says that it is the last one.
+                if stops.is_some() && last.is_none() && C::SAYS_GOODBYE {
+                    (last, since) = (Some(LAST), Instant::now());
+                    connection.as_mut().finish();
+                    continue;
+                }
+                let is_crowded = room.as_mut().is_some_and(|room| room.as_mut().poll(cx).is_ready());
+                if is_crowded && last.is_none() {
+                    (last, since, room) = (Some(CLOSING), Instant::now(), None);
+                    connection.as_mut().finish();
+                    continue;
+                }
+                let patience = self.patience(visit);
+                let begun = stops.map_or(since, |stops| since.max(stops));
+                let limit = match phase {
+                    Phase::Head if stops.is_some() => Some((since + head).min(begun + CLOSING)),
                     Phase::Head => Some(since + head),
-                    Phase::Idle => {
-                        Some(since + last.or(quiet.filter(|_| activity.is_even())).unwrap_or(idle).min(idle))
-                    }
+                    Phase::Idle => Some(match last {
+                        Some(last) => since + last,
+                        None if stops.is_some() && activity.is_even() => begun + LINGER,
+                        None if stops.is_some() => begun + LAST,
+                        None if room.is_none() && activity.is_even() => since + QUIET.min(patience),
+                        None => since + patience,
+                    }),
                     Phase::Closing => Some(since + CLOSING),
                     // The body has its own limit, the engine has its own too.
                     Phase::Busy => None,
@@ -282,19 +297,22 @@ impl Host {
                 }
                 let now = Instant::now();
                 if limit.is_some_and(|limit| limit <= now) {
-                    if state.phase() != Phase::Idle || last.is_some() {
-                        tracing::debug!(%peer, phase = ?state.phase(), "a connection was too slow");
+                    if phase != Phase::Idle || last.is_some() {
+                        tracing::debug!(%peer, ?phase, "a connection was too slow");
                         return Poll::Ready(Outcome::Ended);
                     }
-                    if now < since + idle {
-                        return Poll::Ready(Outcome::Quiet { since });
+                    if stops.is_none() && now < since + patience {
+                        if C::GIVES_BACK {
+                            return Poll::Ready(Outcome::Quiet { since });
+                        }
+                        room = Some(Box::pin(self.room.notified()));
+                    } else {
+                        (last, since) = (Some(CLOSING), now);
+                        connection.as_mut().finish();
                     }
-                    last = Some(CLOSING);
-                    since = now;
-                    connection.as_mut().finish();
                 }
                 // The alarm was early, or something else is waited for now.
-                alarm = limit.filter(|limit| *limit > now).unwrap_or(now + last.unwrap_or(idle));
+                alarm = limit.filter(|limit| *limit > now).unwrap_or(now + last.unwrap_or(patience));
                 timer.as_mut().reset(alarm);
             }
         })
@@ -322,6 +340,11 @@ fn respond(
 
 /// A connection of either protocol.
 trait Finish: Future<Output = hyper::Result<()>> {
+    /// Whether its buffers can be put away while it is quiet.
+    const GIVES_BACK: bool;
+    /// Whether it can tell the client which request was the last, so that none is lost that is on its way.
+    const SAYS_GOODBYE: bool;
+
     /// Takes no further request, and ends when those it has are answered.
     fn finish(self: Pin<&mut Self>);
 }
@@ -331,6 +354,9 @@ where
     S: hyper::service::HttpService<Incoming, ResBody = axum::body::Body>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    const GIVES_BACK: bool = true;
+    const SAYS_GOODBYE: bool = false;
+
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
@@ -342,6 +368,9 @@ where
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, axum::body::Body>,
 {
+    const GIVES_BACK: bool = false;
+    const SAYS_GOODBYE: bool = true;
+
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }

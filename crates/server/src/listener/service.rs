@@ -1,7 +1,7 @@
 //! What is answered, whatever connection it came by: the engine's endpoints, and around them what only a server on
 //! the open internet needs.
 
-use super::{activity::Activity, cors::Cors};
+use super::{activity::Activity, connection::CLOSING, cors::Cors, stop::Stop};
 use crate::{metrics::Scrape, traces};
 use axum::{
     body::Body,
@@ -10,7 +10,10 @@ use axum::{
 };
 use http::{
     HeaderValue, Method, Request, StatusCode, Version,
-    header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION, STRICT_TRANSPORT_SECURITY},
+    header::{
+        ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER,
+        STRICT_TRANSPORT_SECURITY,
+    },
     request::Parts,
 };
 use http_body::{Body as _, Frame, SizeHint};
@@ -21,14 +24,11 @@ use std::{
     error::Error,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    task::{Context, Poll},
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::{Sleep, sleep};
+use tokio::time::sleep;
 
 /// For whoever operates the server; never redirected, never counted, for no page.
 const HEALTH: &str = "/health";
@@ -60,6 +60,7 @@ pub(crate) enum Purpose {
 pub(super) struct Visit {
     handler: Arc<Handler>,
     activity: Arc<Activity>,
+    stop: Arc<Stop>,
     peer: SocketAddr,
 }
 
@@ -73,8 +74,13 @@ impl Drop for Begun {
 }
 
 impl Visit {
-    pub(super) fn new(handler: Arc<Handler>, activity: Arc<Activity>, peer: SocketAddr) -> Self {
-        Self { handler, activity, peer }
+    pub(super) fn new(
+        handler: Arc<Handler>,
+        activity: Arc<Activity>,
+        stop: Arc<Stop>,
+        peer: SocketAddr,
+    ) -> Self {
+        Self { handler, activity, stop, peer }
     }
 
     pub(super) fn activity(&self) -> &Activity {
@@ -93,8 +99,8 @@ impl Visit {
 
 impl Begun {
     pub(super) async fn answer(self, request: Request<Incoming>) -> Response {
-        let Visit { handler, activity, peer } = &*self.0;
-        let is_head = *request.method() == Method::HEAD;
+        let Visit { handler, activity, stop, .. } = &*self.0;
+        let (is_head, version) = (*request.method() == Method::HEAD, request.version());
         let is_answered_unread =
             !matches!(handler.purpose, Purpose::Everything) || request.uri().path() == METRICS;
         if is_answered_unread && !request.body().is_end_stream() {
@@ -115,64 +121,57 @@ impl Begun {
             },
             (Purpose::Redirect(elsewhere), _) => redirect(elsewhere, &request),
             (Purpose::Everything, _) => match traces::context(request.headers()) {
-                Some(trace) => Box::pin(handler.endpoint(request, activity, *peer).with_context(trace)).await,
-                None => handler.endpoint(request, activity, *peer).await,
+                Some(trace) => Box::pin(self.endpoint(request).with_context(trace)).await,
+                None => self.endpoint(request).await,
             },
         };
         if let Some(value) = &handler.hsts {
             response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, value.clone());
         }
+        if stop.is_told() && version <= Version::HTTP_11 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         measure(&mut response, is_head);
         response
     }
-}
 
-impl Handler {
-    async fn endpoint(
-        &self,
-        request: Request<Incoming>,
-        activity: &Arc<Activity>,
-        peer: SocketAddr,
-    ) -> Response {
-        let Some(cors) = &self.cors else {
-            return self.engine(request, activity, peer).await;
+    async fn endpoint(&self, request: Request<Incoming>) -> Response {
+        let Some(cors) = &self.0.handler.cors else {
+            return self.engine(request).await;
         };
         if let Some(answer) = cors.preflight(&request) {
             return answer;
         }
         let origin = cors.allowed(request.headers()).cloned();
-        let mut response = self.engine(request, activity, peer).await;
+        let mut response = self.engine(request).await;
         cors.mark(origin, response.headers_mut());
         response
     }
 
-    async fn engine(
-        &self,
-        request: Request<Incoming>,
-        activity: &Arc<Activity>,
-        peer: SocketAddr,
-    ) -> Response {
+    async fn engine(&self, request: Request<Incoming>) -> Response {
+        let Visit { handler, activity, stop, peer } = &*self.0;
         let version = request.version();
         let (mut parts, body) = request.into_parts();
         if version == Version::HTTP_2 {
             name_host(&mut parts);
         }
-        parts.extensions.insert(ConnectInfo(peer));
+        parts.extensions.insert(ConnectInfo(*peer));
         if body.is_end_stream() {
-            return self.auth.answer(Request::from_parts(parts, Body::empty())).await;
+            return handler.auth.answer(Request::from_parts(parts, Body::empty())).await;
         }
-        let is_late = Arc::new(AtomicBool::new(false));
+        let late = Arc::new(OnceLock::new());
         let body = Timed {
             incoming: body,
-            patience: self.body_timeout,
+            patience: handler.body_timeout,
             deadline: None,
             has_ended: false,
-            is_late: Arc::clone(&is_late),
+            late: Arc::clone(&late),
             activity: Arc::clone(activity),
+            stop: Arc::clone(stop),
         };
-        let response = self.auth.answer(Request::from_parts(parts, Body::new(body))).await;
+        let response = handler.auth.answer(Request::from_parts(parts, Body::new(body))).await;
         // The engine only knows that the body did not end well.
-        if is_late.load(Relaxed) { too_late(version) } else { response }
+        late.get().map_or(response, |late| late.answer(version))
     }
 }
 
@@ -183,7 +182,14 @@ fn for_operators(method: &Method) -> Option<Response> {
 }
 
 /// The same path with TLS. The host is the configured one, whatever the request says, so it can lead nowhere else.
+///
+/// Only what a person types is led there. Anything else has sent its passwords for everybody to read, and a redirect
+/// would make it look as if that were fine.
 fn redirect(elsewhere: &str, request: &Request<Incoming>) -> Response {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let text = r#"{"message":"This is answered over https only, and what was sent could be read on its way. Use https.","code":"HTTPS_REQUIRED"}"#;
+        return refusal(StatusCode::FORBIDDEN, text, request.version());
+    }
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     // `OPTIONS *` has no place.
     let path = if path.starts_with('/') { path } else { "/" };
@@ -193,9 +199,48 @@ fn redirect(elsewhere: &str, request: &Request<Incoming>) -> Response {
     }
 }
 
-fn too_late(version: Version) -> Response {
-    let body = r#"{"message":"The request body did not arrive in time","code":"REQUEST_TIMEOUT"}"#;
-    let mut response = (StatusCode::REQUEST_TIMEOUT, body).into_response();
+/// Why a body is not waited for any longer.
+#[derive(Debug, Clone, Copy)]
+enum Late {
+    Slow,
+    /// The server stops, and whoever has not asked completely has been promised nothing.
+    Stopping,
+}
+
+impl Late {
+    async fn after(patience: Duration, stop: Arc<Stop>) -> Self {
+        let stopping = async {
+            stop.told().await;
+            sleep(CLOSING).await;
+        };
+        tokio::select! {
+            () = sleep(patience) => Self::Slow,
+            () = stopping => Self::Stopping,
+        }
+    }
+
+    fn answer(self, version: Version) -> Response {
+        let (status, body) = match self {
+            Self::Slow => (
+                StatusCode::REQUEST_TIMEOUT,
+                r#"{"message":"The request body did not arrive in time","code":"REQUEST_TIMEOUT"}"#,
+            ),
+            Self::Stopping => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                r#"{"message":"The server is stopping. Try again shortly.","code":"SERVICE_UNAVAILABLE"}"#,
+            ),
+        };
+        let mut response = refusal(status, body, version);
+        if matches!(self, Self::Stopping) {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// The last answer of a connection.
+fn refusal(status: StatusCode, body: &'static str, version: Version) -> Response {
+    let mut response = (status, body).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if version <= Version::HTTP_11 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -228,10 +273,11 @@ fn measure(response: &mut Response, is_head: bool) {
 struct Timed {
     incoming: Incoming,
     patience: Duration,
-    deadline: Option<Pin<Box<Sleep>>>,
+    deadline: Option<Pin<Box<dyn Future<Output = Late> + Send>>>,
     has_ended: bool,
-    is_late: Arc<AtomicBool>,
+    late: Arc<OnceLock<Late>>,
     activity: Arc<Activity>,
+    stop: Arc<Stop>,
 }
 
 impl http_body::Body for Timed {
@@ -247,11 +293,13 @@ impl http_body::Body for Timed {
             this.has_ended = frame.is_none();
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep(this.patience)));
-        if deadline.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
+        if this.late.get().is_none() {
+            let (patience, stop) = (this.patience, &this.stop);
+            let deadline =
+                this.deadline.get_or_insert_with(|| Box::pin(Late::after(patience, Arc::clone(stop))));
+            let late = ready!(deadline.as_mut().poll(cx));
+            this.late.get_or_init(|| late);
         }
-        this.is_late.store(true, Relaxed);
         Poll::Ready(Some(Err("the body did not arrive in time".into())))
     }
 

@@ -7,13 +7,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct HttpOptions {
-    /// Within how many seconds the head of a request must have come once it has begun, and a TLS handshake.
+    /// Within how many seconds the head of a request must have come once it has begun, a TLS handshake, and the first byte
+    /// of a connection.
     pub(crate) header_timeout: u64,
     /// Within how many seconds the body of a request must have come; 408 beyond.
     pub(crate) body_timeout: u64,
-    /// How many seconds a connection may be open without a request; longer than those of a proxy in front.
+    /// How many seconds a connection may be open without a further request; longer than those of a proxy in front.
     pub(crate) idle_timeout: u64,
-    /// Connections that may be open at once; others wait until one is closed.
+    /// Connections that may be open at once; for each further one the longest idle is closed, and where none is idle it
+    /// waits.
     pub(crate) max_connections: u32,
     /// The largest head of a request, in bytes; 431 beyond.
     pub(crate) max_header_bytes: u32,

@@ -13,7 +13,8 @@ pub(crate) struct TlsOptions {
     pub(crate) cert: Option<String>,
     /// A PEM file with the certificate's private key, not encrypted.
     pub(crate) key: Option<String>,
-    /// Another address and port that answers plain HTTP with a redirect to `base-url`.
+    /// Another address and port that answers plain HTTP with a redirect to `base-url`; what is not `GET` or `HEAD` is
+    /// refused.
     pub(crate) redirect: Option<SocketAddr>,
     /// Tell browsers to come with https only; when absent, if the host of `base-url` is a name other than localhost.
     pub(crate) hsts: Option<bool>,

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod binary;
 #[cfg(test)]
+mod bodies;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod commands;
@@ -46,6 +48,8 @@ mod processes;
 mod secrets;
 #[cfg(test)]
 mod server;
+#[cfg(test)]
+mod stopping;
 #[cfg(test)]
 mod systemd;
 #[cfg(test)]
