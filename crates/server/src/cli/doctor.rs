@@ -154,11 +154,31 @@ fn check_proxies(settings: &Settings, findings: &mut Findings) {
 }
 
 fn check_certificate(settings: &Settings, findings: &mut Findings) {
-    match serve::certificates(&settings.options.tls) {
-        Ok(None) => {}
-        Ok(Some(_)) => findings.fine("certificate", "can be read, fits its key and has not ended"),
-        Err(Failure::Usage(problems)) => findings.wrong("certificate", problems.join("; ")),
-        Err(Failure::Failed(problem)) => findings.wrong("certificate", problem),
+    let certificates = match serve::certificates(&settings.options.tls) {
+        Ok(None) => return,
+        Ok(Some(certificates)) => certificates,
+        Err(Failure::Usage(problems)) => return findings.wrong("certificate", problems.join("; ")),
+        Err(Failure::Failed(problem)) => return findings.wrong("certificate", problem),
+    };
+    let (ends, warning) = certificates.end();
+    match warning {
+        Some(warning) => findings.doubtful("certificate", warning),
+        None => findings.fine("certificate", format!("fits its key and ends on {ends}")),
+    }
+    let url = Url::parse(&settings.config.base_url).ok();
+    // An IPv6 address stands in brackets in a URL only.
+    let host = url.as_ref().and_then(Url::host_str).map(|host| host.trim_matches(['[', ']']));
+    if let Some(host) = host.filter(|host| !certificates.covers(host)) {
+        findings.wrong(
+            "certificate",
+            format!("is not for {host}, the host of base-url, and clients refuse it: get one for that name, or set base-url to one of its own"),
+        );
+    }
+    let key = settings.options.tls.key.as_deref().map(Path::new);
+    // A group may be: distributions have one for programs that use such keys.
+    if let Some(key) = key.filter(|key| is_open_to(key, 0o007)) {
+        let path = key.display();
+        findings.doubtful("certificate", format!("everybody may read its key: chmod o= {path}"));
     }
 }
 
@@ -254,14 +274,19 @@ fn cannot_write(file: &Path) -> Option<io::Error> {
 
 /// Whether somebody besides its owner may read a file.
 fn is_open_to_others(file: &Path) -> bool {
+    is_open_to(file, 0o077)
+}
+
+/// Whether any of these permissions is given.
+fn is_open_to(file: &Path, permissions: u32) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+        fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & permissions != 0)
     }
     #[cfg(not(unix))]
     {
-        let _ = file;
+        let _ = (file, permissions);
         false
     }
 }

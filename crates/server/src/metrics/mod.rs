@@ -78,7 +78,7 @@ impl Scrape {
         counter!(LOG_LINES_DROPPED)
             .absolute(u64::try_from(self.lines_dropped.dropped_lines()).unwrap_or(u64::MAX));
         if let Some(certificates) = &self.certificates {
-            gauge!(CERTIFICATE_END).set(since_1970(certificates.end()));
+            gauge!(CERTIFICATE_END).set(since_1970(certificates.ends()));
             counter!(HANDSHAKES_FAILED).absolute(0);
         }
         let mut text = self.registry.render();

@@ -14,13 +14,17 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustix::process::Signal;
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::Arc,
     thread::sleep,
     time::{Duration, Instant},
 };
+use time::OffsetDateTime;
+use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
+    client::TlsStream,
     rustls::{
         ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
         crypto::aws_lc_rs,
@@ -30,6 +34,8 @@ use tokio_rustls::{
 
 /// `QUICK` with TLS; `{more}` may follow.
 const TLS: &str = "[tls]\ncert = \"fullchain.pem\"\nkey = \"key.pem\"\n";
+
+const HOUR: Duration = Duration::from_hours(1);
 
 /// A certificate for localhost that signs itself.
 pub(super) struct Certificate {
@@ -44,10 +50,14 @@ impl Certificate {
     }
 
     fn until(year: i32) -> Self {
+        Self::ending(date_time_ymd(year, 1, 2))
+    }
+
+    fn ending(time: OffsetDateTime) -> Self {
         let mut parameters =
             CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         parameters.not_before = date_time_ymd(2000, 1, 1);
-        parameters.not_after = date_time_ymd(year, 1, 2);
+        parameters.not_after = time;
         let key = KeyPair::generate().unwrap();
         let certificate = parameters.self_signed(&key).unwrap();
         Self { der: certificate.der().clone(), pem: certificate.pem(), key: key.serialize_pem() }
@@ -86,7 +96,17 @@ impl Certificate {
             StreamOwned::new(connection, socket)
         })
     }
+
+    async fn connect_http2(&self, server: &Server) -> (http2::SendRequest<Full<Bytes>>, Http2) {
+        let socket = TcpStream::connect(server.address).await.unwrap();
+        let connector = TlsConnector::from(self.client(&["h2", "http/1.1"]));
+        let stream = connector.connect(localhost(), socket).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap()
+    }
 }
+
+type Http2 = http2::Connection<TokioIo<TlsStream<TcpStream>>, Full<Bytes>, TokioExecutor>;
 
 fn localhost() -> ServerName<'static> {
     "localhost".try_into().unwrap()
@@ -138,12 +158,7 @@ fn http2_is_spoken_to_those_who_can() {
     let cookie = certificate.connect(&server).exchange(&sign_up("first@example.com")).cookie();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
-        let socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
-        let connector = TlsConnector::from(certificate.client(&["h2", "http/1.1"]));
-        let stream = connector.connect(localhost(), socket).await.unwrap();
-        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-        let (sender, connection) =
-            http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let (sender, connection) = certificate.connect_http2(&server).await;
         let connection = runtime.spawn(connection);
         let ask_with = |method: &str, path: &str, body: String, headers: &[(&str, &str)]| {
             let request = Request::builder().method(method).uri(format!("https://localhost{path}"));
@@ -191,6 +206,33 @@ fn http2_is_spoken_to_those_who_can() {
     });
     assert!(server.wait().success());
     assert_eq!(database.number("select count(*) from session"), 1, "hers is the one that is left");
+}
+
+#[test]
+fn an_idle_http2_connection_makes_room_and_one_that_never_asks_is_closed() {
+    let database = Database::sqlite();
+    let (certificate, server) =
+        start(database.folder(), "[http]\nmax-connections = 2\nheader-timeout = 5\nidle-timeout = 600\n");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (mut sender, connection) = certificate.connect_http2(&server).await;
+        let connection = runtime.spawn(connection);
+        let health = Request::builder().uri("https://localhost/health").body(Full::default()).unwrap();
+        assert_eq!(sender.send_request(health).await.unwrap().status(), 200);
+        // Whoever has a head half sent keeps its place for as long as a head may take.
+        let mut slow = certificate.connect(&server);
+        slow.send(b"GET /health HTTP/1.1\r\n").unwrap();
+        assert_eq!(certificate.connect(&server).exchange(&get("/health", "")).status, 200);
+        connection.await.unwrap().unwrap();
+
+        let (_sender, silent) = certificate.connect_http2(&server).await;
+        runtime.spawn(silent).await.unwrap().unwrap();
+    });
+    // Before and after the handshake.
+    assert!(server.connect().is_at_end());
+    let mut silent = certificate.connect(&server);
+    silent.send(b"").unwrap();
+    assert!(silent.is_at_end());
 }
 
 #[test]
@@ -285,11 +327,17 @@ fn plain_http_is_sent_to_https_but_for_what_operators_ask() {
     assert_eq!(reply.head(), "308\nlocation: https://auth.example/api/auth/ok?a=b&c\ncontent-length: 0");
     let reply = ask("GET //evil.example HTTP/1.1\r\nhost: evil.example\r\n\r\n");
     assert_eq!(reply.header("location"), Some("https://auth.example//evil.example"));
-    let reply = ask("POST /api/auth/sign-in/email HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello");
-    assert_eq!(
-        (reply.status, reply.header("location")),
-        (308, Some("https://auth.example/api/auth/sign-in/email"))
-    );
+    // What was posted has been sent for everybody to read; whether it comes completely makes no difference.
+    for rest in ["hello", ""] {
+        let reply = ask(&format!(
+            "POST /api/auth/sign-in/email HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n{rest}"
+        ));
+        assert_eq!(
+            reply.head(),
+            "403\ncontent-type: application/json\nconnection: close\ncontent-length: 126"
+        );
+        assert_eq!(reply.json()["code"], "HTTPS_REQUIRED");
+    }
     for (path, expected) in [("/health", 200), ("/ready", 200), ("/metrics", 404)] {
         let reply = ask(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"));
         assert_eq!((reply.status, reply.header("location")), (expected, None), "{path}");
@@ -347,6 +395,77 @@ fn mistakes_are_named_with_what_would_be_right() {
         assert!(line.contains(problem), "{line}");
         assert!(!line.contains(certificate.key.lines().nth(1).unwrap()), "{line}");
     }
+    let made = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let made: Vec<_> = made.filter(|name| !name.contains(".pem") && name != "narthex.toml").collect();
+    assert_eq!(made, [""; 0], "neither a database nor a secret");
+}
+
+#[test]
+fn that_a_certificate_ends_soon_is_said_at_start() {
+    for (days, is_told) in [(13, true), (15, false)] {
+        let database = Database::sqlite();
+        let certificate = Certificate::ending(OffsetDateTime::now_utc() + 24 * days * HOUR);
+        certificate.install(database.folder());
+        let server = Server::start(database.folder(), &format!("{QUICK}{TLS}"));
+        assert_eq!(certificate.connect(&server).exchange(&get("/health", "")).status, 200);
+        assert!(server.stop().success());
+        let log = fs::read_to_string(database.folder().join("log-0")).unwrap();
+        assert_eq!(log.contains("tls.cert = \\\"fullchain.pem\\\": ends on "), is_told, "{log}");
+    }
+}
+
+#[test]
+fn a_crowd_on_the_listener_that_redirects_holds_up_nobody_else() {
+    let database = Database::sqlite();
+    let more = "redirect = \"127.0.0.1:0\"\n[http]\nmax-connections = 2\nheader-timeout = 600\n";
+    let certificate = Certificate::new();
+    certificate.install(database.folder());
+    let configuration = format!("base-url = \"https://localhost\"\n{QUICK}{TLS}{more}");
+    let server = Server::start(database.folder(), &configuration);
+    let redirects = server.banner.iter().find_map(|line| line.strip_prefix("  redirects  ")).unwrap();
+    let redirects = redirects.parse().unwrap();
+    let mut slow: Vec<_> = (0..8).map(|_| Client::connect(redirects)).collect();
+    for client in &mut slow {
+        client.send(b"GET / HTTP/1.1\r\n").unwrap();
+    }
+    wait_for(|| server.log().contains("1 connections are open"));
+    assert_eq!(certificate.connect(&server).exchange(&get("/health", "")).status, 200);
+}
+
+#[test]
+fn the_doctor_looks_at_the_certificate() {
+    let database = Database::sqlite();
+    let folder = database.folder();
+    let examine = |base_url: &str, certificate: &Certificate, mode| {
+        certificate.install(folder);
+        fs::set_permissions(folder.join("key.pem"), fs::Permissions::from_mode(mode)).unwrap();
+        fs::write(folder.join("narthex.toml"), format!("base-url = \"{base_url}\"\n{TLS}")).unwrap();
+        let output = server::narthex(folder).arg("doctor").output().unwrap();
+        let found = String::from_utf8(output.stdout).unwrap();
+        let found = found.lines().filter(|line| line.contains("  certificate ")).map(str::to_owned);
+        (output.status.code(), found.collect::<Vec<_>>())
+    };
+    let long = Certificate::new();
+    assert_eq!(
+        examine("https://localhost:3001", &long, 0o640),
+        (Some(0), vec!["ok    certificate        fits its key and ends on 2100-01-02 00:00 UTC".to_owned()])
+    );
+    let ends = OffsetDateTime::now_utc() + 24 * HOUR;
+    let (code, found) = examine("https://127.0.0.1:3001", &Certificate::ending(ends), 0o644);
+    assert_eq!(code, Some(0));
+    assert!(
+        found[0].starts_with("warn  certificate        tls.cert = \"fullchain.pem\": ends on "),
+        "{found:?}"
+    );
+    assert_eq!(found[1..], ["warn  certificate        everybody may read its key: chmod o= key.pem"]);
+    let (code, found) = examine("https://[::1]:3001", &long, 0o600);
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        found[1..],
+        [
+            "FAIL  certificate        is not for ::1, the host of base-url, and clients refuse it: get one for that name, or set base-url to one of its own"
+        ]
+    );
 }
 
 #[test]
