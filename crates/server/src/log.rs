@@ -69,16 +69,22 @@ impl Log {
         self.lines_dropped.clone()
     }
 
-    /// After SIGHUP the file is opened anew before the next line: somebody has moved it away.
+    /// After SIGHUP the file is opened anew before the next line: somebody has moved it away. Without a file nothing
+    /// happens; a process that did not listen would be ended by it.
     #[cfg(unix)]
     #[expect(clippy::disallowed_methods, reason = "it waits for signals as long as the process lives")]
     pub(crate) fn reopened_on_hangup(self) -> Self {
         use tokio::signal::unix::{SignalKind, signal};
-        if let (Some(reopen), Ok(mut hangups)) = (self.reopen.clone(), signal(SignalKind::hangup())) {
+        let reopen = self.reopen.clone();
+        if let Ok(mut hangups) = signal(SignalKind::hangup()) {
             tokio::spawn(async move {
                 while hangups.recv().await.is_some() {
-                    reopen.store(true, Ordering::Relaxed);
-                    tracing::info!("the log's file is opened anew");
+                    if let Some(reopen) = &reopen {
+                        reopen.store(true, Ordering::Relaxed);
+                        tracing::info!("SIGHUP: the log's file is opened anew");
+                    } else {
+                        tracing::info!("SIGHUP: there is no log.file that could be opened anew");
+                    }
                 }
             });
         }

@@ -104,6 +104,15 @@ fn whatever_is_logged_nothing_secret_is_in_it() {
 }
 
 #[test]
+fn without_a_file_sighup_ends_nothing() {
+    let database = Database::sqlite();
+    let server = Server::start(database.folder(), QUICK);
+    server.signal(Signal::HUP);
+    wait_for(|| server.log().contains("SIGHUP: there is no log.file that could be opened anew"));
+    assert_eq!(server.status_of("/ready"), 200);
+}
+
+#[test]
 fn the_format_can_be_chosen() {
     let database = Database::sqlite();
     let server = broken_server(&database, "[log]\nformat = \"text\"\n");

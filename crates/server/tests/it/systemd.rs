@@ -8,6 +8,7 @@ use super::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
+    fs,
     net::TcpListener,
     os::{fd::OwnedFd, unix::net::UnixDatagram},
     path::Path,
@@ -17,9 +18,13 @@ use std::{
 
 /// The server with `socket` as the first one handed over, which a shell puts where it belongs.
 fn handed(folder: &Path, socket: impl Into<OwnedFd>) -> Command {
+    handed_as(folder, socket, "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&0 0</dev/null")
+}
+
+fn handed_as(folder: &Path, socket: impl Into<OwnedFd>, script: &str) -> Command {
     let server = command(folder);
     let mut shell = Command::new("sh");
-    shell.args(["-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&0 0</dev/null"]);
+    shell.args(["-c", script]);
     shell.arg(server.get_program()).args(server.get_args()).current_dir(folder);
     for (name, value) in server.get_envs() {
         match value {
@@ -67,6 +72,16 @@ fn a_socket_for_everybody_makes_no_development_server() {
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let line = refused(&mut handed(database.folder(), listener), 2);
     assert!(line.contains("BETTER_AUTH_SECRET"), "{line}");
+}
+
+#[test]
+fn more_sockets_than_are_served_are_refused_before_anything_is_made() {
+    let database = Database::sqlite();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let script = "LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\" \"$@\" 3<&0 4<&0 0</dev/null";
+    let line = refused(&mut handed_as(database.folder(), listener, script), 2);
+    assert!(line.contains("LISTEN_FDS = 2: must be at most 1 with this configuration"), "{line}");
+    assert_eq!(fs::read_dir(database.folder()).unwrap().count(), 0, "neither a database nor a secret");
 }
 
 #[test]
