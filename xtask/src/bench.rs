@@ -5,6 +5,7 @@
 //! the second. Measurements take turns, server after server, round after round, and only ratios
 //! within one round count, so that a machine that slows down for a while slows all of them.
 
+mod crowd;
 pub(crate) mod footprint;
 mod report;
 mod servers;
@@ -49,6 +50,7 @@ pub(crate) struct Options {
     only: Option<Workload>,
     node: bool,
     narthex: bool,
+    crowd: bool,
 }
 
 impl Options {
@@ -61,6 +63,7 @@ impl Options {
             only: None,
             node: true,
             narthex: true,
+            crowd: false,
         };
         let mut words = words.iter().map(String::as_str);
         while let Some(word) = words.next() {
@@ -68,6 +71,7 @@ impl Options {
             match word {
                 "--no-node" => options.node = false,
                 "--no-narthex" => options.narthex = false,
+                "--crowd" => options.crowd = true,
                 "--pairs" => options.rounds = number(word, value()?)?,
                 "--seconds" => options.seconds = number(word, value()?)?,
                 "--database" => {
@@ -119,16 +123,19 @@ pub(crate) fn run(options: &Options) -> Outcome {
     if std::thread::available_parallelism().is_ok_and(|processors| processors.get() < 2) {
         return Err("two processors are needed: one for the servers, one for the load".to_owned());
     }
-    let on_postgres = options.databases.contains(&Database::Postgres);
+    let on_postgres = !options.crowd && options.databases.contains(&Database::Postgres);
     tools::provide(if on_postgres { &[TASKSET, postgres::NEED] } else { &[TASKSET] })?;
-    if options.narthex {
+    if options.narthex || options.crowd {
         conformance::release_binary()?;
     }
     let bench = Bench::build(options.seconds)?;
-    if options.node {
+    if options.node && !options.crowd {
         npm::install(&bench.node)?;
     }
 
+    if options.crowd {
+        return crowd::run(&bench, options);
+    }
     for database in &options.databases {
         println!("\n## {database:?}: {} rounds of {} s per measurement\n", options.rounds, options.seconds);
         let rounds = bench.measure(*database, options)?;

@@ -17,8 +17,8 @@ pub(super) struct Sample {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Rate {
     pub(super) per_second: f64,
-    p50_us: f64,
-    p99_us: f64,
+    pub(super) p50_us: f64,
+    pub(super) p99_us: f64,
 }
 
 /// The samples of one round, by server and workload.
@@ -51,7 +51,7 @@ impl Sample {
 }
 
 /// A number of a flat JSON object whose names are no part of one another.
-fn member(json: &str, name: &str) -> Option<f64> {
+pub(super) fn member(json: &str, name: &str) -> Option<f64> {
     let (_, rest) = json.split_once(&format!("\"{name}\":"))?;
     rest.split([',', '}']).next()?.trim().parse().ok()
 }
@@ -182,7 +182,7 @@ pub(super) fn medians(rounds: &[Round]) -> String {
 }
 
 /// Lowest, median and highest.
-fn spread(mut numbers: Vec<f64>) -> Option<(f64, f64, f64)> {
+pub(super) fn spread(mut numbers: Vec<f64>) -> Option<(f64, f64, f64)> {
     numbers.sort_by(f64::total_cmp);
     let (lowest, highest) = (*numbers.first()?, *numbers.last()?);
     let (left, right) = (numbers.get((numbers.len() - 1) / 2)?, numbers.get(numbers.len() / 2)?);
