@@ -14,17 +14,18 @@ use crate::{
     env::Env,
     error::{Result, chain},
     guessing::{AccountHashes, Guessing},
+    housekeeping::{Due, Housekeeping},
     http::{
         Reply,
         client_ip::ClientAddresses,
         cookies::AuthCookies,
         disabled::DisabledPaths,
         dispatch,
-        rate_limit::{Limits, RateLimiter},
+        rate_limit::{Limits, RateLimiter, longest_window},
         router::Router,
     },
     meters::{HashingNow, Meters, StoreMeters},
-    model::{self, Account, RateLimit, verifications::Cleanup},
+    model::{self, Account, RateLimit, audit::AuditLog},
     plugin::{Endpoint, Manifest, Plugin, Rate, Setup},
     secondary::{Secondary, SecondaryStorage},
     secret::Secret,
@@ -32,7 +33,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use std::{borrow::Cow, fmt, num::NonZeroUsize, sync::Arc};
+use std::{borrow::Cow, fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
 /// On a core that everyone wants, hashing gets about as much as all requests together.
 const HASHING_NICENESS: i32 = 1;
@@ -156,6 +157,12 @@ impl Auth {
     /// The database.
     pub fn store(&self) -> &Store {
         &self.engine.store
+    }
+
+    /// What stands for an account in the audit log and in counts of wrong passwords: a keyed hash of the address or
+    /// name in any spelling.
+    pub fn account_hash(&self, account: &str) -> String {
+        self.engine.account_hashes.of(account)
     }
 
     /// Passwords hashed and checked so far.
@@ -334,9 +341,15 @@ impl AuthBuilder {
         };
         let rules = Rules {
             env: env.clone(),
+            housekeeping: housekeeping(&resolved.config, &manifest, limits, secondary.as_ref()),
+            audit: resolved
+                .config
+                .audit
+                .enabled
+                .then(|| AuditLog::new(resolved.config.audit.failures_per_minute)),
             secondary,
             store_identifier: resolved.config.verification.store_identifier.clone(),
-            verification_cleanup: (!resolved.config.verification.disable_cleanup).then(Cleanup::default),
+            verification_cleanup: (!resolved.config.verification.disable_cleanup).then(Due::default),
             hooks: std::mem::take(&mut manifest.hooks.write),
             meters: is_metered.then(StoreMeters::new),
         };
@@ -401,6 +414,26 @@ impl Parts {
             schema: schema.map_err(|mut mistakes| problems.append(&mut mistakes)).unwrap_or_default(),
             resolved,
         }
+    }
+}
+
+fn housekeeping(
+    config: &Config,
+    manifest: &Manifest,
+    limits: Limits,
+    secondary: Option<&Secondary>,
+) -> Housekeeping {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    Housekeeping {
+        sessions: secondary
+            .is_none_or(|secondary| secondary.has_sessions_in_database() && !secondary.preserves_sessions()),
+        verifications: !config.verification.disable_cleanup
+            && secondary.is_none_or(Secondary::has_verifications_in_database),
+        guesses: (config.password.max_failures > 0).then(|| seconds(config.password.quiet_period)),
+        requests: matches!(limits, Limits::InDatabase | Limits::Shared)
+            .then(|| longest_window(&config.rate_limit, &manifest.rate_limits)),
+        audit: (config.audit.enabled && config.audit.retention > 0).then(|| seconds(config.audit.retention)),
+        ..Housekeeping::default()
     }
 }
 

@@ -6,16 +6,18 @@ use crate::{
     config::Resolved,
     crypto::{at_rest::Secrets, password},
     env::Mail,
-    error::{Error, Result},
+    error::{Error, Result, chain},
     guessing::Forgiven,
     happening::Happening,
     http::{
         Reply, client_ip,
         cookies::{self, Cookie, Cookies},
+        dispatch,
         router::Parameters,
     },
     model::{
-        Account, Accounts, Session, Sessions, User, Users, Verification, Verifications, sessions::Changed,
+        Account, Accounts, Origin, Session, Sessions, User, Users, Verification, Verifications,
+        sessions::Changed,
     },
     plugin::{Plugin, QueuedEvent},
     secondary::Found,
@@ -314,13 +316,16 @@ impl Ctx {
     }
 
     async fn transact_untraced<T>(&mut self, work: impl AsyncFnOnce(&mut Tx) -> Result<T>) -> Result<T> {
+        let origin = self.store().audit().map(|_| self.origin()).unwrap_or_default();
         let mut tx = self.engine.store.begin().await?;
-        let forgiven = &self.forgiven;
+        let (forgiven, origin) = (&self.forgiven, &origin);
         let all = async {
             for forgiven in forgiven {
                 tx.guesses().forget(forgiven).await?;
             }
-            work(&mut tx).await
+            let value = work(&mut tx).await?;
+            tx.audit(origin).await?;
+            Ok(value)
         };
         let outcome = tokio::time::timeout(TRANSACTION_DEADLINE, all).await;
         let value = match outcome {
@@ -345,14 +350,38 @@ impl Ctx {
             self.engine.manifest.hooks.tell(self, event).await;
         }
         for happening in effects.happened {
-            self.happened(happening).await;
+            self.tell(happening).await;
         }
         self.deliver(effects.mails);
         told.map(|()| value)
     }
 
-    /// Tells what happened outside a transaction: something was refused, or a transaction has done it before.
+    /// Tells what happened outside a transaction: something was refused, or a transaction has done it before. That it
+    /// cannot be written down is logged, and changes nothing.
     pub async fn happened(&self, happening: Happening) {
+        if let Some(log) = self.store().audit().filter(|_| !happening.is_routine) {
+            let name = happening.name;
+            if let Err(error) = Box::pin(log.write(self.store(), &happening, &self.origin())).await {
+                tracing::error!(error = chain(&error), event = name, "the audit log could not be written");
+            }
+        }
+        self.tell(happening).await;
+    }
+
+    /// From where this request comes, for the audit log.
+    fn origin(&self) -> Origin {
+        let client = self.client();
+        let request_id = dispatch::request_id(self.headers()).map(str::to_owned);
+        let [ip_address, user_agent] = [client.ip_address, client.user_agent];
+        Origin {
+            actor: None,
+            ip_address: Some(ip_address).filter(|text| !text.is_empty()),
+            user_agent: Some(user_agent).filter(|text| !text.is_empty()),
+            request_id,
+        }
+    }
+
+    async fn tell(&self, happening: Happening) {
         if let Some(meters) = &self.engine.meters {
             meters.happened(&happening);
         }

@@ -28,7 +28,7 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -44,8 +44,6 @@ const FIRST_DELAY: Duration = Duration::from_millis(250);
 const LONGEST_DELAY: Duration = Duration::from_secs(4);
 /// Attempts that are delayed at one time. Each is a waiting task; nothing else is held for it.
 const DELAYED_AT_ONCE: usize = 256;
-/// Attempts between two looks for rows that are no longer needed.
-const COUNTED_BETWEEN_PRUNINGS: u64 = 256;
 
 /// A password that somebody has entered, and whose it may be.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +89,6 @@ pub(crate) struct Guessing {
     quiet_period: Duration,
     lanes: Arc<Lanes>,
     delayed: Semaphore,
-    counted: AtomicU64,
 }
 
 /// An account whose failures are to be forgotten.
@@ -140,7 +137,6 @@ impl Guessing {
             quiet_period: Duration::from_secs(options.quiet_period.into()),
             lanes: Arc::new(lanes),
             delayed: Semaphore::new(DELAYED_AT_ONCE),
-            counted: AtomicU64::new(0),
         })
     }
 
@@ -164,11 +160,6 @@ impl Guessing {
         let beyond = failures.checked_sub(self.delay_after).filter(|_| self.delay_after > 0)?;
         let doublings = u32::try_from(beyond.clamp(-1, 16)).ok()?;
         Some(FIRST_DELAY.saturating_mul(1 << doublings).min(LONGEST_DELAY))
-    }
-
-    fn is_pruning_due(&self) -> bool {
-        self.counted.fetch_add(1, Ordering::Relaxed) % COUNTED_BETWEEN_PRUNINGS
-            == COUNTED_BETWEEN_PRUNINGS - 1
     }
 }
 
@@ -215,9 +206,6 @@ impl Ctx {
         let turn = guessing.lanes.enter(key.to_owned()).await?;
         engine.hashing.expect_room().map_err(Error::busy)?;
         let (failures, is_last) = guessing.count(self.store(), &turn, self.now()).await?;
-        if guessing.is_pruning_due() {
-            self.prune_guesses(guessing.quiet_period);
-        }
         if let Some(delay) = guessing.delay(failures) {
             let Ok(_place) = guessing.delayed.try_acquire() else {
                 Guesses::new(self.store()).take_back(&turn.key).await?;
@@ -256,18 +244,6 @@ impl Ctx {
                 tracing::warn!(error = chain(&error), "the failures of an account could not be forgotten");
             }
         }
-    }
-
-    fn prune_guesses(&self, quiet_period: Duration) {
-        let (store, now) = (self.store().clone(), self.now());
-        self.engine.env.spawn(async move {
-            match Guesses::new(&store).prune(now, quiet_period).await {
-                Ok(pruned) => tracing::debug!(pruned, "forgot old password failures"),
-                Err(error) => {
-                    tracing::warn!(error = chain(&error), "old password failures could not be deleted");
-                }
-            }
-        });
     }
 }
 

@@ -69,6 +69,8 @@ impl Happening {
     pub const ACCOUNT_UNLINKED: &'static str = "account.unlinked";
     /// Passwords were guessed at an account until no more are compared.
     pub const ACCOUNT_LOCKED: &'static str = "account.locked";
+    /// Failures were too many to be written down one by one; so many are missing.
+    pub const AUDIT_OMITTED: &'static str = "audit.omitted";
     /// Somebody did not get in; the reason says why.
     pub const SIGN_IN_FAILED: &'static str = "sign-in.failed";
 }

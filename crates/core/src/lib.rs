@@ -25,6 +25,7 @@ mod env;
 mod error;
 mod guessing;
 mod happening;
+mod housekeeping;
 pub mod http;
 pub mod input;
 mod meters;
@@ -38,10 +39,10 @@ mod time;
 pub use self::{
     auth::{Auth, AuthBuilder, BuildError, Route},
     config::{
-        AccountLinking, AccountOptions, AdditionalField, Advanced, AdvancedDatabase, CacheStrategy, Config,
-        CookieAttributes, CookieCacheOptions, CookieOptions, CrossSubDomainCookies, CustomRules,
-        DatabaseOptions, EmailAndPassword, Environment, FieldReference, FieldType, GenerateId, HashName,
-        IdentifierForm, IdentifierForms, IpAddressOptions, Migrate, Names, OnApiError, OriginCheck,
+        AccountLinking, AccountOptions, AdditionalField, Advanced, AdvancedDatabase, AuditOptions,
+        CacheStrategy, Config, CookieAttributes, CookieCacheOptions, CookieOptions, CrossSubDomainCookies,
+        CustomRules, DatabaseOptions, EmailAndPassword, Environment, FieldReference, FieldType, GenerateId,
+        HashName, IdentifierForm, IdentifierForms, IpAddressOptions, Migrate, Names, OnApiError, OriginCheck,
         PasswordOptions, RateLimitOptions, RateLimitStorage, RefreshBefore, RefreshCache,
         SecondaryStorageOptions, SessionOptions, StoreIdentifier, TypeName, UserOptions, VerificationOptions,
         VersionedSecret,

@@ -4,6 +4,7 @@
 
 mod account;
 mod advanced;
+mod audit;
 mod cookie_cache;
 mod cookies;
 mod database;
@@ -23,6 +24,7 @@ pub(crate) use self::session::MaxLifetime;
 pub use self::{
     account::{AccountLinking, AccountOptions},
     advanced::{Advanced, AdvancedDatabase, OriginCheck},
+    audit::AuditOptions,
     cookie_cache::{CacheStrategy, CookieCacheOptions, RefreshBefore, RefreshCache},
     cookies::{CookieAttributes, CookieOptions, CrossSubDomainCookies},
     database::{DatabaseOptions, Migrate},
@@ -77,6 +79,8 @@ pub struct Config {
     pub database: DatabaseOptions,
     /// How often a client may ask.
     pub rate_limit: RateLimitOptions,
+    /// What is written down of what happens.
+    pub audit: AuditOptions,
     /// Where sessions are kept besides the database, or instead of it.
     pub secondary_storage: SecondaryStorageOptions,
     /// Paths below the base path that are answered as if nothing were there.
@@ -115,6 +119,7 @@ impl Default for Config {
             advanced: Advanced::default(),
             database: DatabaseOptions::default(),
             rate_limit: RateLimitOptions::default(),
+            audit: AuditOptions::default(),
             secondary_storage: SecondaryStorageOptions::default(),
             disabled_paths: Vec::new(),
             on_api_error: OnApiError::default(),

@@ -310,13 +310,14 @@ impl super::Config {
         let mut tables = Vec::new();
         let (user, session, account, verification) =
             (&self.user, &self.session, &self.account, &self.verification);
-        let (counts, no_more) = (&self.rate_limit, &Names::default());
+        let (counts, no_more, no_columns) = (&self.rate_limit, &Names::default(), &Names::default());
         let sections = [
             ("user", &user.model_name, &user.fields, &user.additional_fields),
             ("session", &session.model_name, &session.fields, &session.additional_fields),
             ("account", &account.model_name, &account.fields, &account.additional_fields),
             ("verification", &verification.model_name, &verification.fields, &verification.additional_fields),
             ("rateLimit", &counts.model_name, &counts.fields, no_more),
+            ("audit_log", &self.audit.model_name, no_columns, no_more),
         ];
         for (name, relation, columns, additional) in sections {
             let fields =

@@ -184,6 +184,12 @@ async fn hooked(engine: &Engine, cx: &mut Ctx, path: &str, run: &crate::plugin::
     run(cx).await
 }
 
+/// The name that a proxy gave a request.
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
+    let id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
+    id.filter(|id| id.len() <= LONGEST_REQUEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic()))
+}
+
 /// What the log and the metrics say of a request. The path is the endpoint's own: that of the request may hold a token.
 #[derive(Clone, Copy)]
 struct About<'a> {
@@ -195,10 +201,7 @@ struct About<'a> {
 
 impl<'a> About<'a> {
     fn new(engine: &'a Engine, method: &'a Method, path: &'a str, headers: &'a HeaderMap) -> Self {
-        let id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
-        let is_plain =
-            |id: &&str| id.len() <= LONGEST_REQUEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
-        Self { method, path, request_id: id.filter(is_plain), meters: engine.meters.as_deref() }
+        Self { method, path, request_id: request_id(headers), meters: engine.meters.as_deref() }
     }
 
     fn of(cx: &'a Ctx, endpoint: &'a Endpoint) -> Self {

@@ -16,29 +16,20 @@ use super::{
 use crate::{
     config::{CustomRules, RateLimitOptions},
     env::Env,
-    error::{Error, Result, chain},
+    error::{Error, Result},
     model::RateLimit,
     plugin::Rate,
     store::{Record, Store},
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use std::{
-    net::IpAddr,
-    num::NonZeroU32,
-    sync::{
-        Once,
-        atomic::{AtomicI64, Ordering},
-    },
-};
+use std::{net::IpAddr, num::NonZeroU32, sync::Once, time::Duration};
 
 const RETRY_AFTER: HeaderName = HeaderName::from_static("x-retry-after");
 /// What stands in the database for the address of those who have none.
 const NO_ADDRESS: &str = "no-trusted-ip";
 /// How often a count that somebody else changes at the same time is tried.
 const TRIES: u32 = 3;
-/// Old counts that one statement deletes at most, so that nobody waits long for it.
-const DELETED_AT_ONCE: u32 = 1_000;
 
 /// Paths that guess at passwords or make the server send mail, and how often they may be asked for.
 const SPECIAL: [(&str, Rate); 9] = [
@@ -104,10 +95,6 @@ struct Shared {
     /// Counts of the default rule, where the operator did not ask for them in the database: a session check that
     /// writes would cost many times one that reads, and the rule is there to keep one client from taking everything.
     local: Option<Counters>,
-    /// The longest window there is, in milliseconds: older counts mean nothing.
-    longest: i64,
-    /// When to delete old counts next.
-    tidied_next: AtomicI64,
 }
 
 /// A count that a request adds to.
@@ -159,6 +146,13 @@ fn rules(options: &RateLimitOptions, plugins: &[(&'static str, Rate)]) -> Vec<Ru
     all.map(|(paths, name, rate)| Rule { paths, name, rate }).collect()
 }
 
+/// The longest window there is: older counts mean nothing.
+pub(crate) fn longest_window(options: &RateLimitOptions, plugins: &[(&'static str, Rate)]) -> Duration {
+    let rules = rules(options, plugins);
+    let windows = rules.iter().filter_map(|rule| rule.rate).map(|rate| rate.window);
+    Duration::from_secs(windows.max().unwrap_or_default().into())
+}
+
 impl RateLimiter {
     /// `paths` are the router's, in its order.
     pub(crate) fn new(
@@ -173,15 +167,10 @@ impl RateLimiter {
         let counting = match limits {
             Limits::InMemory => Counting::Memory(Counters::default()),
             Limits::InSecondary => Counting::Secondary,
-            Limits::InDatabase | Limits::Shared => {
-                let windows = rules.iter().filter_map(|rule| rule.rate).map(|rate| millis(rate.window));
-                Counting::Database(Box::new(Shared {
-                    refused: Counters::default(),
-                    local: (limits == Limits::Shared).then(Counters::default),
-                    longest: windows.max().unwrap_or_default(),
-                    tidied_next: AtomicI64::new(i64::MIN),
-                }))
-            }
+            Limits::InDatabase | Limits::Shared => Counting::Database(Box::new(Shared {
+                refused: Counters::default(),
+                local: (limits == Limits::Shared).then(Counters::default),
+            })),
         };
         Self { by_path, paths: paths.to_vec(), rules, counting, warned: Once::new() }
     }
@@ -211,7 +200,7 @@ impl RateLimiter {
                 (Some(local), Paths::All) => local.count(key, limit.rate.max, millis(limit.rate.window), now),
                 _ => match shared.refused.refused_for(key, millis(limit.rate.window), now) {
                     Some(rest) => Err(rest),
-                    None => Box::pin(shared.count(store, env, &limit, client, key, now)).await?,
+                    None => Box::pin(shared.count(store, &limit, client, key, now)).await?,
                 },
             },
             Counting::Secondary => Box::pin(count_elsewhere(store, &limit, client)).await?,
@@ -258,7 +247,6 @@ impl Shared {
     async fn count(
         &self,
         store: &Store,
-        env: &Env,
         limit: &Limit<'_>,
         client: Option<IpAddr>,
         key: Key,
@@ -273,7 +261,6 @@ impl Shared {
             extra: Record::default(),
             hidden: Record::default(),
         };
-        self.tidy(store, env, now);
         for _ in 0..TRIES {
             // A clock that was wrong may have dated it ahead: that must not lengthen anybody's wait.
             let idle = RateLimit::LAST_REQUEST.lte(now - window);
@@ -293,26 +280,6 @@ impl Shared {
             }
         }
         Ok(Err(window))
-    }
-
-    /// Deletes old counts, beside the request, once in the longest window there is.
-    fn tidy(&self, store: &Store, env: &Env, now: i64) {
-        let due = self.tidied_next.load(Ordering::Relaxed);
-        let next = now.saturating_add(self.longest);
-        // Further ahead than it is ever set: a clock has been set back.
-        let is_mine = (due <= now || due > next)
-            && self.tidied_next.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        // At start there is nothing to wait for, but nothing has been counted either.
-        if !is_mine || due == i64::MIN {
-            return;
-        }
-        let (store, old) = (store.clone(), RateLimit::LAST_REQUEST.lt(now - self.longest));
-        let old = old.or(RateLimit::LAST_REQUEST.gt(now + self.longest));
-        env.spawn(async move {
-            if let Err(error) = store.delete_some(old, DELETED_AT_ONCE).await {
-                tracing::warn!(error = chain(&error), "old request counts could not be deleted");
-            }
-        });
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     Result,
     guessing::Forgiven,
     model,
-    store::{self, Filter, Store, StoreError, Tx},
+    store::{self, Filter, Store, Tx},
     time::Time,
 };
 use std::time::Duration;
@@ -21,9 +21,6 @@ model! {
         LAST_ATTEMPT last_attempt: Time = time("lastAttempt").index();
     }
 }
-
-/// Rows deleted in one statement: it holds a lock that others wait for.
-const PRUNED_AT_ONCE: u32 = 500;
 
 /// The rules for guesses.
 pub struct Guesses<D> {
@@ -77,22 +74,11 @@ impl Guesses<&Store> {
         self.database.delete(Guess::ID.eq(&forgiven.key)).await?;
         Ok(())
     }
-
-    /// Deletes what counts no longer, a few rows at a time; answers how many.
-    pub(crate) async fn prune(&self, now: Time, quiet_period: Duration) -> Result<u64, StoreError> {
-        let mut pruned = 0;
-        loop {
-            match self.database.delete_some(stale(now, quiet_period), PRUNED_AT_ONCE).await? {
-                0 => return Ok(pruned),
-                some => pruned += some,
-            }
-        }
-    }
 }
 
 /// What counts no longer: it has been quiet, or a clock that was wrong has dated it further ahead than an attempt can
 /// matter. Otherwise an account would be locked until that day comes.
-fn stale(now: Time, quiet_period: Duration) -> Filter<Guess> {
+pub(crate) fn stale(now: Time, quiet_period: Duration) -> Filter<Guess> {
     Guess::LAST_ATTEMPT.lte(now - quiet_period).or(Guess::LAST_ATTEMPT.gt(now + quiet_period))
 }
 

@@ -4,8 +4,9 @@
 //! Upstream: `db/internal-adapter.ts`.
 
 mod accounts;
+pub(crate) mod audit;
 pub(crate) mod fields;
-mod guesses;
+pub(crate) mod guesses;
 mod rate_limits;
 pub(crate) mod sessions;
 pub(crate) mod users;
@@ -13,6 +14,7 @@ pub(crate) mod verifications;
 
 pub use self::{
     accounts::{Account, Accounts},
+    audit::{AuditEntry, AuditQuery, Origin},
     guesses::{Guess, Guesses},
     rate_limits::RateLimit,
     sessions::{Session, SessionCreated, Sessions},
@@ -49,7 +51,7 @@ impl Plugin for Tables {
     }
 }
 
-/// The one table that upstream does not have, so that there is a way to do without it.
+/// A table that upstream does not have, so that there is a way to do without it.
 struct GuessTable;
 
 impl Plugin for GuessTable {
@@ -60,10 +62,23 @@ impl Plugin for GuessTable {
     }
 }
 
+/// Another.
+struct AuditTable;
+
+impl Plugin for AuditTable {
+    const ID: &'static str = "audit";
+
+    fn install(&self, setup: &mut Setup<'_, Self>) {
+        setup.table(AuditEntry::table().own_ids());
+    }
+}
+
 pub(crate) fn install(builder: AuthBuilder) -> AuthBuilder {
     let counts_guesses = builder.config().password.max_failures > 0;
+    let audits = builder.config().audit.enabled;
     let builder = builder.plugin(Tables);
-    if counts_guesses { builder.plugin(GuessTable) } else { builder }
+    let builder = if counts_guesses { builder.plugin(GuessTable) } else { builder };
+    if audits { builder.plugin(AuditTable) } else { builder }
 }
 
 impl Tx {

@@ -3,21 +3,13 @@
 use crate::{
     Result,
     error::chain,
-    model,
+    housekeeping, model,
     secondary::{Secondary, Told},
     store::{self, Order, Select, Store, Tx, json, to_map},
     time::Time,
 };
 use serde_json::{Map, Value as Json};
-use std::{
-    sync::atomic::{AtomicI64, Ordering},
-    time::Duration,
-};
-
-/// How long what has ended is left alone after a look at it.
-const BETWEEN_CLEANUPS: Duration = Duration::from_mins(1);
-/// Rows deleted in one statement: it holds a lock that others wait for.
-const DELETED_AT_ONCE: u32 = 500;
+use std::time::Duration;
 
 model! {
     /// Something that waits to be redeemed.
@@ -71,40 +63,15 @@ impl Verifications<&Store> {
     fn clean_up(&self) {
         let Some(cleanup) = self.database.verification_cleanup() else { return };
         let (store, now) = (self.database.clone(), self.database.now());
-        if !cleanup.is_due(now) {
+        if !cleanup.is_now(now) {
             return;
         }
         self.database.env().spawn(async move {
-            loop {
-                match store.delete_some(Verification::EXPIRES_AT.lt(now), DELETED_AT_ONCE).await {
-                    Ok(0) => break,
-                    Ok(_) => {}
-                    Err(error) => {
-                        tracing::warn!(error = chain(&error), "expired verifications could not be deleted");
-                        break;
-                    }
-                }
+            let deleted = housekeeping::delete(&store, &Verification::EXPIRES_AT.lt(now)).await;
+            if let Err(error) = deleted {
+                tracing::warn!(error = chain(&error), "expired verifications could not be deleted");
             }
         });
-    }
-}
-
-/// When to look for verifications that have ended, in milliseconds.
-pub(crate) struct Cleanup(AtomicI64);
-
-impl Default for Cleanup {
-    fn default() -> Self {
-        Self(AtomicI64::new(i64::MIN))
-    }
-}
-
-impl Cleanup {
-    /// Whether whoever asks is to do it now: nobody else is told so for a while.
-    fn is_due(&self, now: Time) -> bool {
-        let due = self.0.load(Ordering::Relaxed);
-        let next = (now + BETWEEN_CLEANUPS).millis();
-        due <= now.millis()
-            && self.0.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 

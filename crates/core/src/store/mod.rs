@@ -47,8 +47,9 @@ use crate::{
     SPANS,
     config::{DatabaseOptions, StoreIdentifier},
     env::Env,
+    housekeeping::{Due, Housekeeping},
     meters::{BackendNow, StoreMeters, StoreNow, secondary_failures},
-    model::verifications::Cleanup,
+    model::audit::AuditLog,
     plugin::WriteFn,
     secondary::Secondary,
 };
@@ -80,7 +81,10 @@ pub(crate) struct Rules {
     pub(crate) secondary: Option<Secondary>,
     pub(crate) store_identifier: StoreIdentifier,
     /// Nothing where verifications that have ended are to stay.
-    pub(crate) verification_cleanup: Option<Cleanup>,
+    pub(crate) verification_cleanup: Option<Due>,
+    pub(crate) housekeeping: Housekeeping,
+    /// Where what happens is written down, unless that is switched off.
+    pub(crate) audit: Option<AuditLog>,
     pub(crate) hooks: Vec<(&'static str, Arc<WriteFn>)>,
     /// Nothing where nothing is counted.
     pub(crate) meters: Option<StoreMeters>,
@@ -158,6 +162,8 @@ impl Store {
             secondary: None,
             store_identifier: StoreIdentifier::default(),
             verification_cleanup: None,
+            housekeeping: Housekeeping::default(),
+            audit: None,
             hooks: Vec::new(),
             meters: None,
         };
@@ -233,8 +239,16 @@ impl Store {
         self.rules.store_identifier.kept(identifier)
     }
 
-    pub(crate) fn verification_cleanup(&self) -> Option<&Cleanup> {
+    pub(crate) fn verification_cleanup(&self) -> Option<&Due> {
         self.rules.verification_cleanup.as_ref()
+    }
+
+    pub(crate) fn housekeeping(&self) -> &Housekeeping {
+        &self.rules.housekeeping
+    }
+
+    pub(crate) fn audit(&self) -> Option<&AuditLog> {
+        self.rules.audit.as_ref()
     }
 
     pub(crate) fn now(&self) -> crate::Time {
@@ -349,6 +363,11 @@ impl Store {
     pub async fn insert<M: Model>(&self, row: &M) -> Result<M> {
         let row = row.clone();
         self.write(async |tx: &mut Tx| tx.insert(&row).await).await
+    }
+
+    /// Writes new rows in one statement.
+    pub(crate) async fn insert_all<M: Model>(&self, rows: Vec<M>) -> Result<()> {
+        self.write(async |tx: &mut Tx| tx.insert_all(&rows).await).await
     }
 
     /// Changes every row that matches; answers how many.

@@ -307,6 +307,27 @@ pub(crate) fn insert<'a>(
     sql.returning(table)
 }
 
+/// Inserts rows that have the same columns; nothing where there are none.
+pub(crate) fn insert_all<'a>(
+    dialect: Dialect,
+    table: &ResolvedTable,
+    rows: impl IntoIterator<Item = impl IntoIterator<Item = (&'a str, Value)>>,
+) -> Option<Statement> {
+    let mut rows = rows.into_iter();
+    let mut sql = insert_values(dialect, table, rows.next()?);
+    for row in rows {
+        sql.text.push_str(", (");
+        for (position, (column, value)) in row.into_iter().enumerate() {
+            if position > 0 {
+                sql.text.push_str(", ");
+            }
+            sql.assigned(table, column, value);
+        }
+        sql.text.push(')');
+    }
+    Some(sql.done())
+}
+
 /// Inserts a row only while one of `other` matches, which nobody else changes until the transaction ends. PostgreSQL
 /// waits for whoever is changing it and looks again; others may hold on to the row in the same way.
 pub(crate) fn insert_while<'a>(
@@ -584,6 +605,7 @@ mod tests {
             list(on, session, any(), None, Some(1), 0),
             count(on, session, any()),
             insert(on, session, columns()),
+            insert_all(on, session, [columns(), columns()]).expect("two rows"),
             insert_while(on, session, columns(), user, User::ID.eq("u").node),
             tally(on, session, columns().into(), "token", "token", any(), any()),
             update(on, session, any(), changes),

@@ -14,6 +14,8 @@ use super::{
 use crate::{
     env::{Env, Mail},
     happening::Happening,
+    housekeeping::Housekeeping,
+    model::Origin,
     plugin::{Event, QueuedEvent},
     secondary::{Secondary, Told},
 };
@@ -80,6 +82,16 @@ impl Tx {
     /// Tells what happened, once this transaction is committed.
     pub fn happened(&mut self, happening: Happening) {
         self.effects.happened.push(happening);
+    }
+
+    /// Writes down what has happened so far, unless that is switched off: what is done and what is said of it are
+    /// committed together.
+    pub(crate) async fn audit(&mut self, origin: &Origin) -> Result<()> {
+        let rules = Arc::clone(&self.store.rules);
+        let Some(log) = &rules.audit else { return Ok(()) };
+        let happened = self.effects.happened.iter().filter(|happening| !happening.is_routine);
+        let entries: Vec<_> = happened.map(|happening| log.entry(&rules.env, happening, origin)).collect();
+        self.insert_all(&entries).await
     }
 
     /// Tells the secondary storage, where there is one, once this transaction is committed.
@@ -223,6 +235,15 @@ impl Tx {
             .ok_or_else(|| StoreError::Other("an insert returned no row".into()))
     }
 
+    /// New rows in one statement.
+    pub(crate) async fn insert_all<M: Model>(&mut self, rows: &[M]) -> Result<()> {
+        let table = self.table::<M>()?;
+        let records: Vec<_> = rows.iter().map(|row| self.whole(&table, row)).collect();
+        let rows = records.iter().map(columns);
+        let Some(statement) = sql::insert_all(self.store.dialect(), &table, rows) else { return Ok(()) };
+        self.execute(statement).await.map(drop)
+    }
+
     /// As [`Store::update`].
     pub async fn update<M: Model>(&mut self, filter: Filter<M>, patch: Patch<M>) -> Result<u64> {
         let table = self.table::<M>()?;
@@ -289,6 +310,7 @@ impl Tx {
         };
         self.store.heed(outcome)?;
         self.store.count_transaction();
+        Housekeeping::after_write(&self.store);
         Ok(self.effects)
     }
 

@@ -3,9 +3,11 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "tests start tasks of their own")]
 
+mod audit;
 mod compile_fail;
 mod endpoints;
 mod happenings;
+mod housekeeping;
 mod http;
 mod passwords;
 mod plugin;

@@ -30,7 +30,7 @@ async fn a_session_is_kept_as_upstream_keeps_it_and_in_no_table() {
     let browser = ada(&app).await;
     let token = token(&browser);
     let tables: Vec<_> = app.store().schema().tables().map(|table| table.name).collect();
-    assert_eq!(tables, ["user", "account", "narthexGuess"]);
+    assert_eq!(tables, ["user", "account", "narthexGuess", "audit_log"]);
 
     let kept = redis.json(&token).await;
     let session = ["id", "ipAddress", "userAgent", "expiresAt", "userId", "token", "createdAt", "updatedAt"];

@@ -390,7 +390,6 @@ async fn a_deferred_renewal_says_so_when_the_database_is_asked() {
     let _ = browser.post("/get-session", json!({})).await.expecting(200);
     assert_eq!(app.store().commits(), commits);
     let _ = browser.post("/get-session?disableCookieCache=1", json!({})).await.expecting(200);
-    assert_eq!(app.store().commits(), commits + 1);
     assert_eq!(browser.get("/get-session?disableCookieCache=1").await.json()["needsRefresh"], false);
 }
 

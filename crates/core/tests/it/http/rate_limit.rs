@@ -150,28 +150,6 @@ async fn who_cannot_be_counted_is_not_let_through() {
     assert_eq!((reply.text().as_str(), app.auth().hashes()), ("", 0));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn old_counts_are_deleted_beside_the_requests() {
-    let app = TestApp::with_config(limited(RateLimitStorage::Database, 5)).await;
-    for last in 1..=9 {
-        let address = format!("192.0.2.{last}");
-        let _ = app.browser().get("/ok").header("x-forwarded-for", &address).await.expecting(200);
-    }
-    assert_eq!(app.rows("rateLimit").await.len(), 9);
-    app.advance(Duration::from_mins(1));
-    let _ = app.browser().get("/ok").await.expecting(200);
-    app.advance(Duration::from_millis(1));
-    let deleted = async {
-        // The second request after a minute finds the ones before it old.
-        while app.rows("rateLimit").await.len() > 1 {
-            app.advance(Duration::from_mins(1));
-            let _ = app.browser().get("/ok").await.expecting(200);
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), deleted).await.expect("they are deleted");
-}
-
 #[tokio::test]
 async fn paths_that_are_no_endpoints_share_one_count() {
     for storage in STORAGES {

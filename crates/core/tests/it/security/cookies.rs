@@ -162,8 +162,8 @@ async fn what_was_signed_for_something_else_is_not_believed() {
     let asked = app.browser();
     let signed = Signer::new(SECRET).sign("true").replace('=', "%3D").replace('+', "%2B").replace('/', "%2F");
     assert_eq!(shown(&asked, format!("{TOKEN}={signed}")).await, Value::Null);
-    for other in [CacheStrategy::Jwt, CacheStrategy::Jwe] {
-        let elsewhere = TestApp::builder().database(app.database()).seed(9).config(|config| {
+    for (seed, other) in [(9, CacheStrategy::Jwt), (10, CacheStrategy::Jwe)] {
+        let elsewhere = TestApp::builder().database(app.database()).seed(seed).config(|config| {
             config.session.cookie_cache.enabled = true;
             config.session.cookie_cache.strategy = other;
         });

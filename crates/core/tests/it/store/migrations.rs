@@ -29,17 +29,23 @@ create index "verification_identifier_idx" on "verification" ("identifier")"#,
     ),
 ];
 
-/// The one table that upstream does not have, and its index.
+/// The tables that upstream does not have, and their indexes.
 const OURS: [(Dialect, &str, &str); 2] = [
     (
         Dialect::Sqlite,
-        r#"create table "narthexGuess" ("id" text not null primary key, "failures" bigint not null, "lastAttempt" date not null)"#,
-        r#"create index "narthexGuess_lastAttempt_idx" on "narthexGuess" ("lastAttempt")"#,
+        r#"create table "narthexGuess" ("id" text not null primary key, "failures" bigint not null, "lastAttempt" date not null)
+create table "audit_log" ("id" text not null primary key, "created_at" date not null, "event" text not null, "outcome" text not null, "reason" text, "actor" text, "user_id" text, "session_id" text, "account" text, "ip_address" text, "user_agent" text, "request_id" text, "details" text)"#,
+        r#"create index "narthexGuess_lastAttempt_idx" on "narthexGuess" ("lastAttempt")
+create index "audit_log_user_id_idx" on "audit_log" ("user_id")
+create index "audit_log_account_idx" on "audit_log" ("account")"#,
     ),
     (
         Dialect::Postgres,
-        r#"create table "narthexGuess" ("id" text not null primary key, "failures" bigint not null, "lastAttempt" timestamptz not null)"#,
-        r#"create index "narthexGuess_lastAttempt_idx" on "narthexGuess" ("lastAttempt")"#,
+        r#"create table "narthexGuess" ("id" text not null primary key, "failures" bigint not null, "lastAttempt" timestamptz not null)
+create table "audit_log" ("id" text not null primary key, "created_at" timestamptz not null, "event" text not null, "outcome" text not null, "reason" text, "actor" text, "user_id" text, "session_id" text, "account" text, "ip_address" text, "user_agent" text, "request_id" text, "details" jsonb)"#,
+        r#"create index "narthexGuess_lastAttempt_idx" on "narthexGuess" ("lastAttempt")
+create index "audit_log_user_id_idx" on "audit_log" ("user_id")
+create index "audit_log_account_idx" on "audit_log" ("account")"#,
     ),
 ];
 
