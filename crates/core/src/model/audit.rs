@@ -191,7 +191,7 @@ pub(crate) fn before(time: Time) -> Filter<AuditEntry> {
 /// Which entries somebody wants to see.
 #[derive(Debug, Clone, Default)]
 pub struct AuditQuery {
-    /// Of this user: what they did, and what concerns them.
+    /// What concerns this user.
     pub user_id: Option<String>,
     /// Of whoever was named so, as [`Auth::account_hash`](crate::Auth::account_hash) has it; with a user, of either.
     pub account: Option<String>,
@@ -206,13 +206,12 @@ pub struct AuditQuery {
 impl AuditQuery {
     /// The newest of them first.
     pub async fn newest(&self, store: &Store, limit: u32) -> Result<Vec<AuditEntry>> {
-        let filter = Filter::everything().and(self.filter());
-        let newest = Select::matching(filter).order_by(AuditEntry::ID, Order::Descending);
+        let newest = Select::matching(self.filter()).order_by(AuditEntry::ID, Order::Descending);
         Ok(store.list(newest.limit(limit)).await?)
     }
 
     fn filter(&self) -> Filter<AuditEntry> {
-        let user = self.user_id.as_ref().map(|id| AuditEntry::USER_ID.eq(id).or(AuditEntry::ACTOR.eq(id)));
+        let user = self.user_id.as_ref().map(|id| AuditEntry::USER_ID.eq(id));
         let account = self.account.as_ref().map(|hash| AuditEntry::ACCOUNT.eq(hash.clone()));
         let whom = match (user, account) {
             (Some(user), Some(account)) => Some(user.or(account)),

@@ -3,7 +3,7 @@
 use super::{Failure, block_on, database, print};
 use crate::settings::{Flags, Settings};
 use narthex::chain;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What `narthex backup` takes.
 #[derive(clap::Args)]
@@ -16,10 +16,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = Settings::load(&arguments.flags).map_err(Failure::Usage)?;
-    let source = settings.database.strip_prefix("sqlite://");
-    if let Some(source) = source.filter(|source| !Path::new(source).exists()) {
-        return Err(Failure::Failed(format!("there is no database {source} to copy")));
-    }
+    database::must_exist(&settings)?;
     block_on(async {
         let store = database::inspect(&settings).await?;
         match store.backup(&arguments.file).await {

@@ -6,6 +6,17 @@ use narthex::{
     Auth, AuthBuilder, Config, RedisStorage, Store, chain,
     store::{StoreError, without_password},
 };
+use std::path::Path;
+
+/// Refuses to make a database where something is to be read from one.
+pub(super) fn must_exist(settings: &Settings) -> Result<(), Failure> {
+    match settings.database.strip_prefix("sqlite://").filter(|path| !Path::new(path).exists()) {
+        Some(path) => {
+            Err(Failure::Failed(format!("there is no database {path}; set database.url, or --database")))
+        }
+        None => Ok(()),
+    }
+}
 
 /// The database.
 pub(super) async fn open(settings: &Settings) -> Result<Store, Failure> {

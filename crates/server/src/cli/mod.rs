@@ -1,5 +1,6 @@
 //! What a user types.
 
+mod audit;
 mod backup;
 mod config;
 mod database;
@@ -46,6 +47,8 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Copies the SQLite file, while the server runs.
     Backup(backup::Arguments),
+    /// Shows what was written down of what happened, the newest first.
+    Audit(audit::Arguments),
     /// Lists every endpoint with its limit.
     Routes(routes::Arguments),
     /// Prints a new secret.
@@ -82,6 +85,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Doctor(flags) => doctor::run(&flags),
         Command::Migrate(arguments) => migrate::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Secret => {
             crate::secret_file::new_secret().map_err(Failure::failed).and_then(|secret| print(&secret))

@@ -5,6 +5,8 @@
 #![cfg(target_os = "linux")]
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod binary;
 #[cfg(test)]
 mod bodies;

@@ -25,6 +25,7 @@ fn an_older_database_is_added_to_and_keeps_what_it_has() {
         "alter table \"account\" drop column \"idToken\"",
         "drop table \"verification\"",
         "drop table \"narthexGuess\"",
+        "drop table \"audit_log\"",
     ] {
         database.execute(statement);
     }
