@@ -149,6 +149,11 @@ impl Auth {
         Ok(self.engine.store.migrate(true).await?)
     }
 
+    /// The options.
+    pub fn config(&self) -> &Config {
+        &self.engine.resolved.config
+    }
+
     /// Everything registered, as data.
     pub fn manifest(&self) -> &Manifest {
         &self.engine.manifest
@@ -179,6 +184,10 @@ impl Auth {
         let (waiting, refused) = (hashing.waiting(), hashing.refused());
         meters.observe(&HashingNow { threads, busy, waiting, refused });
         self.engine.store.observe();
+    }
+
+    pub(crate) fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine)
     }
 
     /// Whether requests can be served now.

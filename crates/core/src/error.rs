@@ -73,6 +73,7 @@ codes! {
     TOO_MANY_ATTEMPTS "Too many attempts",
     UNAUTHORIZED "Unauthorized",
     USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL "User already exists. Use another email.",
+    USER_NOT_FOUND "User not found",
 }
 
 /// A failed request.
@@ -110,6 +111,11 @@ impl Error {
     /// 403.
     pub fn forbidden(code: Code) -> Self {
         Self::new(StatusCode::FORBIDDEN, code)
+    }
+
+    /// 404.
+    pub fn not_found(code: Code) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code)
     }
 
     /// 422.

@@ -13,7 +13,7 @@
 //!
 //! Everything the server can do comes in through [`Plugin::install`], the base endpoints too. The core knows no
 //! plugin, nothing below [`Env`] asks the operating system for time, chance or the network, and more than one write
-//! goes through [`Ctx::transact`].
+//! goes through [`Ctx::transact`], or [`Auth::transact`] where there is no request.
 
 mod auth;
 mod config;
@@ -30,6 +30,7 @@ pub mod http;
 pub mod input;
 mod meters;
 pub mod model;
+mod operator;
 mod plugin;
 mod secondary;
 mod secret;

@@ -132,6 +132,14 @@ pub fn verify(stored: &str, password: &str) -> Result<bool, PasswordError> {
     stored.matches(password.as_bytes())
 }
 
+/// The formats of stored hashes that [`verify`] knows, as somebody is told who has another.
+pub const KNOWN_FORMATS: &str = "bcrypt ($2a$, $2b$, $2y$), Better Auth's scrypt (salt:key), Argon2 ($argon2id$, $argon2i$, $argon2d$), $scrypt$, $pbkdf2-sha256$, $pbkdf2-sha512$, $bcrypt-sha256$ and Django's pbkdf2_sha256$";
+
+/// Whether [`verify`] can compare a password with this hash, or why not.
+pub fn check_stored(stored: &str) -> Result<(), PasswordError> {
+    Stored::parse(stored).map(drop)
+}
+
 /// Whether upstream made this hash: no other system can read it, and it can read no other.
 pub(crate) fn is_upstream_hash(stored: &str) -> bool {
     matches!(Stored::parse(stored), Ok(Stored::Upstream { .. }))

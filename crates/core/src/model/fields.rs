@@ -21,11 +21,35 @@ pub(crate) enum Action {
     Update,
 }
 
+/// Who has filled a record in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Giver {
+    Client,
+    Operator,
+}
+
 /// The milliseconds of the years 0000 to 9999.
 const WRITTEN: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
 /// Takes the fields of `M` beyond its own out of a request; defaults are for the store to fill in.
 pub(crate) fn read<M: Model>(store: &Store, given: &mut input::Record, action: Action) -> Result<Record> {
+    take::<M>(store, given, action, Giver::Client)
+}
+
+/// As [`read`], for a new record that is made by whoever runs the installation: every field may be set, and a name that
+/// no field has is a mistake of theirs.
+pub(crate) fn read_all<M: Model>(store: &Store, given: &mut input::Record) -> Result<Record> {
+    let record = take::<M>(store, given, Action::Create, Giver::Operator)?;
+    let Some(unknown) = given.keys().next() else { return Ok(record) };
+    let names: Vec<&str> = store.resolved::<M>()?.additional().map(|field| &*field.name).collect();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    Err(refused(
+        "UNKNOWN_FIELD",
+        format!("\"{}\" has no field {unknown:?} of yours; its are: {names}", M::TABLE),
+    ))
+}
+
+fn take<M: Model>(store: &Store, given: &mut input::Record, action: Action, giver: Giver) -> Result<Record> {
     let table = store.resolved::<M>()?;
     let mut record = Record::default();
     let mut issues = Issues::default();
@@ -33,7 +57,7 @@ pub(crate) fn read<M: Model>(store: &Store, given: &mut input::Record, action: A
         let name = &*field.name;
         let has_default = field.default.is_some();
         match given.shift_remove(name) {
-            Some(value) if !field.input => {
+            Some(value) if !field.input && giver == Giver::Client => {
                 let is_overruled = has_default && action == Action::Create;
                 if !is_overruled && is_truthy(&value) {
                     return Err(refused("FIELD_NOT_ALLOWED", format!("{name} is not allowed to be set")));
@@ -52,7 +76,11 @@ pub(crate) fn read<M: Model>(store: &Store, given: &mut input::Record, action: A
             None => {}
         }
     }
-    if issues.is_empty() { Ok(record) } else { Err(invalid(&issues)) }
+    match giver {
+        _ if issues.is_empty() => Ok(record),
+        Giver::Client => Err(invalid(&issues)),
+        Giver::Operator => Err(refused("VALIDATION_ERROR", issues.message("field"))),
+    }
 }
 
 /// What a request says is wrong with it.
@@ -156,6 +184,19 @@ pub(crate) fn from_form<M: Model>(store: &Store, given: &mut input::Record) -> R
         if let Some(meant) = meant {
             *value = meant;
         }
+    }
+    Ok(())
+}
+
+/// Where everything is text, lists and documents are written as JSON.
+pub(crate) fn from_json_texts<M: Model>(store: &Store, given: &mut input::Record) -> Result<()> {
+    for field in store.resolved::<M>()?.additional() {
+        let is_json = matches!(field.kind, Kind::Json | Kind::TextList | Kind::NumberList);
+        let Some(value) = given.get_mut(&*field.name).filter(|_| is_json) else { continue };
+        let Json::String(text) = &*value else { continue };
+        let read = serde_json::from_str(text);
+        *value =
+            read.map_err(|error| refused("VALIDATION_ERROR", format!("{}: no JSON: {error}", field.name)))?;
     }
     Ok(())
 }

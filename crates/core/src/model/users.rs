@@ -5,7 +5,7 @@ use crate::{
     error::{Code, Error, chain},
     happening::Happening,
     model,
-    model::new_id,
+    model::{Account, Session, new_id},
     plugin::Event,
     secondary::Told,
     store::{self, Order, Patch, Reader, Select, Store, StoreError, Tx},
@@ -126,6 +126,18 @@ impl Users<&mut Tx> {
         self.database.happened(Happening::new(Happening::USER_CREATED).of(&created.id));
         self.database.emit(UserCreated { user: created.clone() });
         Ok(created)
+    }
+
+    /// Takes a user away with everything that hangs on them; `None` when there is none. What plugins have of them goes
+    /// as their columns' references say.
+    pub async fn delete(&mut self, id: &str) -> Result<Option<User>> {
+        self.database.sessions().revoke_all(id).await?;
+        if !self.database.store().resolved::<Session>()?.is_elsewhere() {
+            // Some of them may be kept as something that was.
+            self.database.delete(Session::USER_ID.eq(id)).await?;
+        }
+        self.database.delete(Account::USER_ID.eq(id)).await?;
+        Ok(self.database.take(User::ID.eq(id)).await?)
     }
 
     /// Changes a user; `None` when there is none any more.

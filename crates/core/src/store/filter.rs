@@ -63,6 +63,11 @@ impl<M, T> Column<M, T> {
         self.compare(Operator::GreaterOrEqual, value)
     }
 
+    /// Rows where it has this text in it, whatever the case of its letters from A to Z.
+    pub fn contains(self, text: impl Into<String>) -> Filter<M> {
+        self.compare(Operator::Contains, text.into())
+    }
+
     /// A change that sets it.
     pub fn set(self, value: impl Into<Value>) -> Patch<M> {
         Patch { columns: vec![(self.name.into(), value.into())], model: PhantomData }
@@ -84,6 +89,7 @@ pub(crate) enum Operator {
     LessOrEqual,
     Greater,
     GreaterOrEqual,
+    Contains,
 }
 
 #[derive(Clone)]
@@ -138,7 +144,14 @@ impl<M> Filter<M> {
     /// Either condition.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        Self { node: Node::Any(vec![self.node, other.node]), model: PhantomData }
+        let nodes = match self.node {
+            Node::Any(mut nodes) => {
+                nodes.push(other.node);
+                nodes
+            }
+            node => vec![node, other.node],
+        };
+        Self { node: Node::Any(nodes), model: PhantomData }
     }
 }
 

@@ -17,6 +17,7 @@ mod postgres_url;
 mod postgres_value;
 mod resolved;
 mod schema;
+mod snapshot;
 mod sql;
 mod sqlite;
 mod sqlite_writer;
@@ -32,6 +33,7 @@ pub use self::{
     postgres_url::without_password,
     resolved::{Ids, Layout, ResolvedTable, Schema, TableLayout},
     schema::{Fallback, Field, Kind, OnDelete, Reference, Table},
+    snapshot::Snapshot,
     tx::{Tx, Write, Writing},
     value::{FromValue, Record, Value},
 };
@@ -39,7 +41,7 @@ pub use self::{
 pub(crate) use self::{
     from_json::{Shown, from_map, json, to_map},
     postgres_url::schema_problem,
-    resolved::new_uuid,
+    resolved::{new_uuid, uuid},
 };
 
 use self::sql::{Dialect, Statement};

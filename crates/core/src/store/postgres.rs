@@ -368,8 +368,17 @@ impl Database {
     }
 
     async fn begin_once(&self) -> Result<Transaction> {
+        self.begin_as("begin").await
+    }
+
+    /// A transaction in which everything is as it is at its first read.
+    pub(crate) async fn reading(&self) -> Result<Transaction> {
+        self.begin_as("begin isolation level repeatable read read only").await
+    }
+
+    async fn begin_as(&self, command: &str) -> Result<Transaction> {
         let transaction = self.borrow().await?;
-        transaction.control("begin").await?;
+        transaction.control(command).await?;
         Ok(transaction)
     }
 

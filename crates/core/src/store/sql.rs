@@ -129,6 +129,9 @@ impl Writer {
             },
             value => (value, ""),
         };
+        if operator == Operator::Contains {
+            return self.contains(table, column, value, qualified);
+        }
         self.column(table, column, qualified);
         let (written, for_null) = match operator {
             Operator::Equal => (" = ", Some(" is null")),
@@ -136,7 +139,7 @@ impl Writer {
             Operator::Less => (" < ", None),
             Operator::LessOrEqual => (" <= ", None),
             Operator::Greater => (" > ", None),
-            Operator::GreaterOrEqual => (" >= ", None),
+            Operator::GreaterOrEqual | Operator::Contains => (" >= ", None),
         };
         if let (Value::Null, Some(written)) = (&value, for_null) {
             self.text.push_str(written);
@@ -144,6 +147,25 @@ impl Writer {
             self.text.push_str(written);
             self.value(value);
             self.text.push_str(cast);
+        }
+    }
+
+    fn contains(&mut self, table: &ResolvedTable, column: &str, value: Value, qualified: bool) {
+        match self.dialect {
+            Dialect::Sqlite => {
+                self.text.push_str("instr(lower(");
+                self.column(table, column, qualified);
+                self.text.push_str("), lower(");
+                self.value(value);
+                self.text.push_str(")) > 0");
+            }
+            Dialect::Postgres => {
+                self.text.push_str("position(lower(");
+                self.value(value);
+                self.text.push_str(") in lower(");
+                self.column(table, column, qualified);
+                self.text.push_str(")) > 0");
+            }
         }
     }
 

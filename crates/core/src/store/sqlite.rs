@@ -150,6 +150,14 @@ impl Database {
         self.writer.begin().await
     }
 
+    /// A connection of its own on which everything is as it is at its first read.
+    pub(crate) fn reading(&self) -> Result<Reading> {
+        let connection = connect(&self.shared.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(SCAN_DEADLINE)?;
+        connection.execute_batch("begin")?;
+        Ok(Reading(connection))
+    }
+
     /// Runs `work` on the write connection, alone, off the async threads: migrations.
     pub(crate) async fn exclusively<T: Send + 'static>(
         &self,
@@ -177,6 +185,24 @@ impl Database {
     /// The size of the log; nothing where there is none.
     pub(super) fn wal_bytes(&self) -> u64 {
         self.writer.log_bytes().unwrap_or(0)
+    }
+}
+
+/// A read transaction, which ends with its connection.
+pub(super) struct Reading(Connection);
+
+impl Reading {
+    /// Reads off the async threads, and hands itself back.
+    pub(super) async fn rows(
+        self,
+        statement: Statement,
+        kinds: Vec<Kind>,
+    ) -> Result<(Self, Result<Vec<Row>>)> {
+        let read = tokio::task::spawn_blocking(move || {
+            let rows = read_all(&self.0, &statement, &kinds);
+            (self, rows)
+        });
+        read.await.map_err(|error| StoreError::Other(error.into()))
     }
 }
 

@@ -9,6 +9,7 @@ mod endpoints;
 mod happenings;
 mod housekeeping;
 mod http;
+mod operator;
 mod passwords;
 mod plugin;
 mod replay;
