@@ -14,8 +14,10 @@ use crate::{
     store::{Filter, Ids, Model as _, Order, Select, Tx, uuid},
 };
 
-/// Rows that one transaction changes where all are to be changed: it holds a lock that others wait for.
+/// Rows that are read, or deleted, at one time where all are concerned: others wait for whoever writes.
 const AT_ONCE: u32 = 100;
+/// Users whose sessions end in one transaction, which also far from the database has a second.
+const TOGETHER: usize = 10;
 /// An id takes part in keys, in the database and outside.
 const LONGEST_ID: usize = 255;
 
@@ -192,13 +194,15 @@ impl Auth {
             let users: Vec<User> = store.list(page).await?;
             let Some(last) = users.last() else { return Ok(()) };
             after = User::ID.gt(&last.id);
-            self.transact(async |tx: &mut Tx| {
-                for user in &users {
-                    tx.sessions().revoke_all(&user.id).await?;
-                }
-                Ok(())
-            })
-            .await?;
+            for some in users.chunks(TOGETHER) {
+                self.transact(async |tx: &mut Tx| {
+                    for user in some {
+                        tx.sessions().revoke_all(&user.id).await?;
+                    }
+                    Ok(())
+                })
+                .await?;
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Failure;
 use crate::settings::Settings;
 use narthex::{
-    Auth, AuthBuilder, Config, RedisStorage, Store, chain,
+    Auth, AuthBuilder, Config, Migrate, RedisStorage, Store, chain,
     store::{StoreError, without_password},
 };
 use std::path::Path;
@@ -40,6 +40,37 @@ fn said(settings: &Settings, opened: Result<Store, StoreError>) -> Result<Store,
             _ => Failure::Failed(problem),
         }
     })
+}
+
+/// What a command does with a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+/// The engine on a database that is there and up to date: commands that work beside a server make no tables.
+pub(super) async fn existing(mut settings: Settings, access: Access) -> Result<Auth, Failure> {
+    let file = settings.database.strip_prefix("sqlite://");
+    if let Some(file) = file.filter(|file| !Path::new(file).exists()) {
+        return Err(Failure::Failed(format!("there is no database {file}; `narthex migrate` makes one")));
+    }
+    let store = match access {
+        Access::Read => {
+            settings.imagine_secret();
+            inspect(&settings).await?
+        }
+        Access::Write => {
+            settings.prepare().map_err(Failure::Failed)?;
+            open(&settings).await?
+        }
+    };
+    let mut config = settings.config;
+    if config.database.migrate == Migrate::Auto {
+        config.database.migrate = Migrate::Check;
+    }
+    let auth = engine(config).await?.build(store).await;
+    auth.map_err(|error| Failure::Usage(error.problems))
 }
 
 /// The engine with all that is not the database.

@@ -5,11 +5,18 @@ mod backup;
 mod config;
 mod database;
 mod doctor;
+mod export;
 mod health;
+mod import;
 mod init;
 mod migrate;
+mod people;
 mod routes;
 mod serve;
+mod session;
+mod terminal;
+mod text;
+mod user;
 
 use crate::settings::Flags;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -49,6 +56,33 @@ enum Command {
     Backup(backup::Arguments),
     /// Shows what was written down of what happened, the newest first.
     Audit(audit::Arguments),
+    /// Adds, lists, shows and deletes users, and sets their passwords.
+    User {
+        #[command(subcommand)]
+        command: user::Command,
+    },
+    /// Lists sessions and ends them.
+    Session {
+        #[command(subcommand)]
+        command: session::Command,
+    },
+    /// Adds users from a file, with the password hashes of another system.
+    ///
+    /// The file is CSV with the names of the fields in its first line, or one object of JSON in each line. The fields
+    /// are email, name, id, emailVerified, image, createdAt, updatedAt, passwordHash and fields of your own. Also read
+    /// are names such as `email_verified` and `password_hash`, Auth0's files, and users and passwords of `narthex
+    /// export`. Only email is required. Hashes may be bcrypt, scrypt, Argon2 or PBKDF2: people sign in with the
+    /// passwords they have.
+    ///
+    /// Nothing is written unless every line is right.
+    Import(import::Arguments),
+    /// Writes every row of every table as JSON lines, password hashes and tokens too.
+    ///
+    /// All are as of one moment, while the server runs. Each line is `{"table": "user", "row": {…}}` with Better Auth's
+    /// names of fields. Keep the file as you keep the database: it has password hashes, session tokens and whatever
+    /// else is in the tables. What is in the secondary storage is not in it. `narthex import` reads users and their
+    /// passwords from it.
+    Export(export::Arguments),
     /// Lists every endpoint with its limit.
     Routes(routes::Arguments),
     /// Prints a new secret.
@@ -86,6 +120,10 @@ pub(crate) fn run() -> ExitCode {
         Command::Migrate(arguments) => migrate::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::User { command } => user::run(&command),
+        Command::Session { command } => session::run(&command),
+        Command::Import(arguments) => import::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Secret => {
             crate::secret_file::new_secret().map_err(Failure::failed).and_then(|secret| print(&secret))
@@ -132,6 +170,12 @@ fn report(problems: &[String]) {
             }
         }
     }
+}
+
+/// What is worth knowing beside the result.
+#[expect(clippy::print_stderr, reason = "as above, and a program that reads the result is not to read this")]
+fn note(text: &str) {
+    eprintln!("narthex: {text}");
 }
 
 /// A runtime for a command that does one thing.

@@ -1,6 +1,6 @@
 //! `narthex routes`: every endpoint.
 
-use super::{Failure, print};
+use super::{Failure, print, text::columns};
 use crate::settings::{Flags, Settings};
 use narthex::{Auth, Route};
 use serde_json::json;
@@ -24,13 +24,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return print(&serde_json::to_string_pretty(&routes).map_err(Failure::failed)?);
     }
     let rows: Vec<[String; 4]> = routes.iter().map(|route| as_row(&base_path, route)).collect();
-    let width =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2)];
-    let lines = rows.iter().map(|[method, path, plugin, limit]| {
-        format!("{method:0$}  {path:1$}  {plugin:2$}  {limit}", widths[0], widths[1], widths[2])
-    });
-    print(&lines.collect::<Vec<_>>().join("\n"))
+    print(&columns(&rows))
 }
 
 fn as_row(base_path: &str, route: &Route) -> [String; 4] {

@@ -60,3 +60,5 @@ mod tls;
 mod trace;
 #[cfg(test)]
 mod traces;
+#[cfg(test)]
+mod users;
