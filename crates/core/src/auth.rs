@@ -77,6 +77,8 @@ pub(crate) struct Engine {
     pub(crate) replaces_hashes: bool,
     /// Nothing where nothing is counted.
     pub(crate) meters: Option<Arc<Meters>>,
+    /// Who does what no client asks for.
+    pub(crate) operator: &'static str,
 }
 
 /// Collects plugins before the engine is built.
@@ -86,6 +88,7 @@ pub struct AuthBuilder {
     env: Env,
     secondary: Option<Arc<dyn SecondaryStorage>>,
     is_metered: bool,
+    operator: &'static str,
 }
 
 /// Everything that stands in the way of building the engine.
@@ -112,6 +115,7 @@ impl Auth {
             env: Env::system(),
             secondary: None,
             is_metered: false,
+            operator: "application",
         };
         endpoints::install(model::install(builder))
     }
@@ -224,6 +228,13 @@ impl AuthBuilder {
         self
     }
 
+    /// Whom the audit log names for what is done without a request ([`Auth::ctx`]); `application` if this is not called.
+    #[must_use]
+    pub fn operator(mut self, name: &'static str) -> Self {
+        self.operator = name;
+        self
+    }
+
     /// Counts and measures what is done, through the crate `metrics`, with the recorder that is installed when the
     /// engine is built. Without this no request pays for it.
     ///
@@ -281,7 +292,7 @@ impl AuthBuilder {
 
     /// Checks everything, brings the tables up to date and freezes what is registered.
     pub async fn build(self, store: Store) -> Result<Auth, BuildError> {
-        let is_metered = self.is_metered;
+        let (is_metered, operator) = (self.is_metered, self.operator);
         let Assembled { parts, resolved, manifest, env, limits, store } = self.assemble(store)?;
         let Parts { addresses, cookies, blocklist, .. } = parts;
         if looks_weak(resolved.secrets.current()) {
@@ -319,6 +330,7 @@ impl AuthBuilder {
             decoy: scheme.decoy(),
             replaces_hashes: resolved.config.password.hash != HashName::Auto,
             meters: is_metered.then(|| Arc::new(Meters::new(&manifest.endpoints))),
+            operator,
             scheme,
             resolved,
             manifest,
@@ -330,7 +342,7 @@ impl AuthBuilder {
 
     /// Everything that needs no answer of the database.
     fn assemble(self, store: Store) -> Result<Assembled, BuildError> {
-        let Self { config, mut manifest, env, secondary, is_metered } = self;
+        let Self { config, mut manifest, env, secondary, is_metered, .. } = self;
         let mut problems = std::mem::take(&mut manifest.problems);
         let secondary = secondary.map(|storage| Secondary::new(storage, &config));
         check_counting(&config, secondary.is_some(), &mut problems);

@@ -61,6 +61,8 @@ pub struct Ctx {
     cookie_header: String,
     cookies: Cookies,
     headers_out: Vec<(HeaderName, HeaderValue)>,
+    /// Who does it, where no client asks for it.
+    pub(crate) actor: Option<&'static str>,
     /// Accounts whose failures the next transaction forgets.
     pub(crate) forgiven: Vec<Forgiven>,
 }
@@ -124,6 +126,7 @@ impl Ctx {
             body: None,
             cookies: Cookies::default(),
             headers_out: Vec::new(),
+            actor: None,
             forgiven: Vec::new(),
         }
     }
@@ -374,7 +377,7 @@ impl Ctx {
         let request_id = dispatch::request_id(self.headers()).map(str::to_owned);
         let [ip_address, user_agent] = [client.ip_address, client.user_agent];
         Origin {
-            actor: None,
+            actor: self.actor.map(str::to_owned),
             ip_address: Some(ip_address).filter(|text| !text.is_empty()),
             user_agent: Some(user_agent).filter(|text| !text.is_empty()),
             request_id,

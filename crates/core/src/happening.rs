@@ -97,6 +97,8 @@ impl Happening {
     pub const EMAIL_NOT_VERIFIED: &'static str = "email-not-verified";
     /// So many guesses have failed that no more are compared.
     pub const TOO_MANY_GUESSES: &'static str = "too-many-guesses";
+    /// Whoever runs the installation did it, by a command or from an application.
+    pub const OPERATOR: &'static str = "operator";
     /// A plugin stepped in: it refuses, or wants something more first.
     pub const INTERRUPTED: &'static str = "interrupted";
 }

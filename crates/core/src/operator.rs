@@ -8,6 +8,7 @@ use crate::{
     auth::Auth,
     context::Ctx,
     error::{Code, Error, Result},
+    happening::Happening,
     input::{Record, is_email},
     model::{NewUser, Session, User, fields},
     secret::Secret,
@@ -35,7 +36,9 @@ impl Auth {
     /// ```
     pub fn ctx(&self) -> Ctx {
         let (parts, ()) = http::Request::new(()).into_parts();
-        Ctx::new(self.engine(), parts, String::new(), Vec::new())
+        let mut cx = Ctx::new(self.engine(), parts, String::new(), Vec::new());
+        cx.actor = Some(self.engine().operator);
+        cx
     }
 
     /// Writes several things, or none, without a request: [`Ctx::transact`].
@@ -139,21 +142,28 @@ impl Auth {
             if tx.lock(User::ID.eq(&user.id)).await?.is_none() {
                 return Err(Error::not_found(Code::USER_NOT_FOUND));
             }
+            tx.happened(
+                Happening::new(Happening::PASSWORD_CHANGED).of(&user.id).because(Happening::OPERATOR),
+            );
             match tx.accounts().credential(&user.id).await? {
                 None => drop(tx.accounts().create_credential(&user.id, hash).await?),
                 Some(account) if tx.accounts().rehash(&account, hash).await?.is_some() => {}
                 Some(_) => return Err(Error::busy("somebody else has just changed the password")),
             }
-            if keep_sessions { Ok(()) } else { tx.sessions().revoke_all(&user.id).await }
+            if keep_sessions { Ok(()) } else { tx.sessions().revoke_all(&user.id, Happening::OPERATOR).await }
         })
         .await
     }
 
     /// Deletes a user with everything that hangs on them; `None` when there was none.
     pub async fn delete_user(&self, user: &User) -> Result<Option<User>> {
+        if self.store().secondary().is_some() {
+            // Where that fails the user is still there, and it can be tried again.
+            self.revoke_sessions(&user.id).await?;
+        }
         let mut cx = self.ctx();
         cx.forgive(&user.email);
-        cx.transact(async |tx: &mut Tx| tx.users().delete(&user.id).await).await
+        cx.transact(async |tx: &mut Tx| tx.users().delete(&user.id, Happening::OPERATOR).await).await
     }
 
     /// The sessions of a user that have not ended.
@@ -170,21 +180,32 @@ impl Auth {
             None => self.store().find(Session::ID.eq(id)).await?,
         };
         let Some(session) = session else { return Ok(None) };
-        let end = async |tx: &mut Tx| tx.sessions().revoke(&session.user_id, &session.token).await;
-        self.transact(end).await?;
+        let Session { user_id, token, .. } = &session;
+        self.transact(async |tx: &mut Tx| {
+            tx.sessions().revoke(user_id, token, Some(&session), Happening::OPERATOR).await
+        })
+        .await?;
         Ok(Some(session))
     }
 
     /// Ends every session of a user.
     pub async fn revoke_sessions(&self, user_id: &str) -> Result<()> {
-        self.transact(async |tx: &mut Tx| tx.sessions().revoke_all(user_id).await).await
+        self.transact(async |tx: &mut Tx| tx.sessions().revoke_all(user_id, Happening::OPERATOR).await).await
     }
 
     /// Ends every session of everybody, a few at a time.
     pub async fn revoke_all_sessions(&self) -> Result<()> {
         let store = self.store();
         if store.secondary().is_none() {
-            while store.delete_some(Filter::<Session>::everything(), AT_ONCE).await? > 0 {}
+            let mut count = 0;
+            loop {
+                match store.delete_some(Filter::<Session>::everything(), AT_ONCE).await? {
+                    0 => break,
+                    some => count += some,
+                }
+            }
+            let ended = Happening::new(Happening::SESSION_REVOKED).because(Happening::OPERATOR);
+            self.ctx().happened(ended.counting(Some(count))).await;
             return Ok(());
         }
         // Only their users' lists say which there are.
@@ -197,13 +218,18 @@ impl Auth {
             for some in users.chunks(TOGETHER) {
                 self.transact(async |tx: &mut Tx| {
                     for user in some {
-                        tx.sessions().revoke_all(&user.id).await?;
+                        tx.sessions().revoke_all(&user.id, Happening::OPERATOR).await?;
                     }
                     Ok(())
                 })
                 .await?;
             }
         }
+    }
+
+    /// Whether sessions, verifications and counts may be outside the database.
+    pub fn has_secondary_storage(&self) -> bool {
+        self.store().secondary().is_some()
     }
 
     /// Whether the database has the sessions, or only the secondary storage.

@@ -73,13 +73,6 @@ pub struct Origin {
     pub request_id: Option<String>,
 }
 
-impl Origin {
-    /// Somebody at the server's own command line.
-    pub fn command() -> Self {
-        Self { actor: Some("cli".to_owned()), ..Self::default() }
-    }
-}
-
 /// The time in which so many failures are written down.
 const WINDOW: Duration = Duration::from_mins(1);
 

@@ -130,14 +130,18 @@ impl Users<&mut Tx> {
 
     /// Takes a user away with everything that hangs on them; `None` when there is none. What plugins have of them goes
     /// as their columns' references say.
-    pub async fn delete(&mut self, id: &str) -> Result<Option<User>> {
-        self.database.sessions().revoke_all(id).await?;
+    pub async fn delete(&mut self, id: &str, why: &'static str) -> Result<Option<User>> {
+        self.database.sessions().revoke_all(id, why).await?;
         if !self.database.store().resolved::<Session>()?.is_elsewhere() {
             // Some of them may be kept as something that was.
             self.database.delete(Session::USER_ID.eq(id)).await?;
         }
         self.database.delete(Account::USER_ID.eq(id)).await?;
-        Ok(self.database.take(User::ID.eq(id)).await?)
+        let deleted = self.database.take(User::ID.eq(id)).await?;
+        if deleted.is_some() {
+            self.database.happened(Happening::new(Happening::USER_DELETED).of(id).because(why));
+        }
+        Ok(deleted)
     }
 
     /// Changes a user; `None` when there is none any more.

@@ -63,9 +63,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::Usage(vec!["audit.enabled = false: nothing is written down".to_owned()]));
     }
     database::must_exist(&settings)?;
-    settings.prepare().map_err(Failure::Failed)?;
+    if !settings.find_secret().map_err(Failure::Failed)? {
+        if arguments.user.is_some() {
+            return Err(Failure::Usage(vec![
+                "--user: those who failed are written down by a keyed hash of their address, and there is no secret here; run \
+                 it with the server's BETTER_AUTH_SECRET, or in the folder of its narthex.toml"
+                    .to_owned(),
+            ]));
+        }
+        settings.imagine_secret();
+    }
     block_on(async {
-        let store = database::open(&settings).await?;
+        let store = database::inspect(&settings).await?;
         let auth = reader(settings.config, store).await?;
         let query = query(arguments, &auth).await.map_err(|error| failed(&error))?;
         show(query, arguments, auth.store()).await
@@ -76,6 +85,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 async fn reader(mut config: Config, store: Store) -> Result<Auth, Failure> {
     config.database.migrate = Migrate::Off;
     config.secondary_storage.url = None;
+    config.rate_limit.storage = None;
     let builder = narthex_plugins::install(Auth::builder(config));
     builder.build(store).await.map_err(|error| Failure::Usage(error.problems))
 }

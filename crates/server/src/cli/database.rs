@@ -8,11 +8,11 @@ use narthex::{
 };
 use std::path::Path;
 
-/// Refuses to make a database where something is to be read from one.
+/// Refuses to make a database where something is to be done with one.
 pub(super) fn must_exist(settings: &Settings) -> Result<(), Failure> {
     match settings.database.strip_prefix("sqlite://").filter(|path| !Path::new(path).exists()) {
         Some(path) => {
-            Err(Failure::Failed(format!("there is no database {path}; set database.url, or --database")))
+            Err(Failure::Failed(format!("there is no database {path}; `narthex migrate` makes one")))
         }
         None => Ok(()),
     }
@@ -51,25 +51,27 @@ pub(super) enum Access {
 
 /// The engine on a database that is there and up to date: commands that work beside a server make no tables.
 pub(super) async fn existing(mut settings: Settings, access: Access) -> Result<Auth, Failure> {
-    let file = settings.database.strip_prefix("sqlite://");
-    if let Some(file) = file.filter(|file| !Path::new(file).exists()) {
-        return Err(Failure::Failed(format!("there is no database {file}; `narthex migrate` makes one")));
-    }
+    must_exist(&settings)?;
     let store = match access {
         Access::Read => {
             settings.imagine_secret();
             inspect(&settings).await?
         }
-        Access::Write => {
-            settings.prepare().map_err(Failure::Failed)?;
-            open(&settings).await?
+        // With another secret it would forgive the wrong accounts, and write what the server cannot read.
+        Access::Write if !settings.find_secret().map_err(Failure::Failed)? => {
+            return Err(Failure::Usage(vec![
+                "secret: none is set here, so this is not the configuration that the server has; run it with the server's \
+                 BETTER_AUTH_SECRET, or in the folder of its narthex.toml"
+                    .to_owned(),
+            ]));
         }
+        Access::Write => open(&settings).await?,
     };
     let mut config = settings.config;
     if config.database.migrate == Migrate::Auto {
         config.database.migrate = Migrate::Check;
     }
-    let auth = engine(config).await?.build(store).await;
+    let auth = engine(config).await?.operator("cli").build(store).await;
     auth.map_err(|error| Failure::Usage(error.problems))
 }
 

@@ -84,7 +84,12 @@ async fn revoke(arguments: &Revoke) -> Result<(), Failure> {
     let auth = people::open(&arguments.flags, Access::Write).await?;
     let refused = |error| people::refused(&auth, &error);
     let user = match &arguments.user {
-        Some(user) => Some(people::find(&auth, user).await?),
+        // Whoever is deleted may have left sessions there, which only their id finds.
+        Some(id) if auth.has_secondary_storage() => {
+            let user = auth.find_user(id).await.map_err(refused)?;
+            Some(user.map_or_else(|| (id.clone(), id.clone()), |user| (user.id, user.email)))
+        }
+        Some(user) => Some(people::find(&auth, user).await.map(|user| (user.id, user.email))?),
         None => None,
     };
     let done = match (&arguments.session, &user) {
@@ -95,15 +100,15 @@ async fn revoke(arguments: &Revoke) -> Result<(), Failure> {
                         .to_owned(),
                 ]));
             }
-            let user_id = user.as_ref().map(|user| user.id.as_str());
+            let user_id = user.as_ref().map(|(id, _)| id.as_str());
             if auth.revoke_session(id, user_id).await.map_err(refused)?.is_none() {
                 return Err(Failure::Failed(format!("there is no session with the id {id:?}")));
             }
             format!("ended the session {}", printable(id))
         }
-        (None, Some(user)) => {
-            auth.revoke_sessions(&user.id).await.map_err(refused)?;
-            format!("ended all sessions of {}", printable(&user.email))
+        (None, Some((id, name))) => {
+            auth.revoke_sessions(id).await.map_err(refused)?;
+            format!("ended all sessions of {}", printable(name))
         }
         (None, None) => {
             if !arguments.yes && !confirms("End all sessions of everybody?")? {

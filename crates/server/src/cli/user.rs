@@ -253,7 +253,14 @@ fn set_password(arguments: &SetPassword) -> Result<(), Failure> {
         let user = people::find(&auth, &arguments.user).await?;
         let password = arguments.password.read()?;
         let set = auth.set_password(&user, &password, arguments.keep_sessions).await;
-        set.map_err(|error| people::refused(&auth, &error))?;
+        set.map_err(|error| match people::refused(&auth, &error) {
+            Failure::Failed(problem) if error.status().is_server_error() && auth.has_secondary_storage() => {
+                Failure::Failed(format!(
+                    "{problem}; the password may be set already, and sessions in the secondary storage go on: say it again"
+                ))
+            }
+            failure => failure,
+        })?;
         let email = printable(&user.email);
         if arguments.keep_sessions {
             return print(&format!("{email} has a new password and stays signed in"));

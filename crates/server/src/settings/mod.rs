@@ -142,6 +142,15 @@ impl Settings {
         }
     }
 
+    /// Takes the development secret that a server has made, and makes none; whether there is one.
+    pub(crate) fn find_secret(&mut self) -> Result<bool, String> {
+        let Some(path) = self.secret_file.as_ref() else { return Ok(true) };
+        if !path.exists() {
+            return Ok(false);
+        }
+        self.prepare().map(|_| true)
+    }
+
     /// Makes what a server needs in its data folder, and tells what a person should know of it.
     pub(crate) fn prepare(&mut self) -> Result<Vec<String>, String> {
         let folder = &self.options.data_dir;
