@@ -29,7 +29,10 @@ use crate::{
     plugin::{Endpoint, Manifest, Plugin, Rate, Setup},
     secondary::{Secondary, SecondaryStorage},
     secret::Secret,
-    store::{Migration, Model as _, Order, Rules, Schema, Select, Store},
+    store::{
+        self, Copied, CopyOptions, Migration, Model as _, Order, Progress, Rules, Schema, Select, Source,
+        Store, Table,
+    },
 };
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -290,6 +293,30 @@ impl AuthBuilder {
         store.migrate(apply).await.map_err(|error| BuildError { problems: vec![chain(&error)] })
     }
 
+    /// Copies every row of the tables that are declared, and makes those that `to` lacks. It must not have a row in any of
+    /// them. Unless everything was copied, none has one afterwards.
+    pub async fn copy(
+        self,
+        from: Source,
+        to: Store,
+        options: CopyOptions,
+        mut progress: impl FnMut(Progress<'_>) + Send,
+    ) -> Result<Copied, BuildError> {
+        let secondary = self.secondary.clone().map(|storage| Secondary::new(storage, &self.config));
+        let mut tables = self.manifest.tables.clone();
+        let limits = limits(&self.config, from.is_shared(), secondary.is_some());
+        complete(&mut tables, secondary.as_ref(), limits);
+        let mut problems = Vec::new();
+        let mut layout = self.config.layout(&mut problems);
+        layout.namespace = from.namespace().map(str::to_owned);
+        let schema = Schema::resolve(tables, self.manifest.extensions.iter().cloned(), layout);
+        // Tells all mistakes, those among them that concern the tables.
+        let Assembled { store: to, .. } = self.assemble(to)?;
+        let schema = schema.map_err(|problems| BuildError { problems })?;
+        let copied = store::copy(&from.bind(schema), &to, options, &mut progress).await;
+        copied.map_err(|error| BuildError { problems: vec![chain(&error)] })
+    }
+
     /// Checks everything, brings the tables up to date and freezes what is registered.
     pub async fn build(self, store: Store) -> Result<Auth, BuildError> {
         let (is_metered, operator) = (self.is_metered, self.operator);
@@ -347,15 +374,8 @@ impl AuthBuilder {
         let secondary = secondary.map(|storage| Secondary::new(storage, &config));
         check_counting(&config, secondary.is_some(), &mut problems);
         check_opened(&config, secondary.is_some(), &mut problems);
-        let limits = limits(&config, &store, secondary.is_some());
-        if let Some(secondary) = &secondary {
-            for table in &mut manifest.tables {
-                table.is_elsewhere |= secondary.replaces(table.name);
-            }
-        }
-        if matches!(limits, Limits::InDatabase | Limits::Shared) {
-            manifest.tables.push(RateLimit::table());
-        }
+        let limits = limits(&config, store.is_shared(), secondary.is_some());
+        complete(&mut manifest.tables, secondary.as_ref(), limits);
         let mut parts = Parts::new(&config, &manifest, store.namespace(), &mut problems);
         let (true, Some(resolved)) = (problems.is_empty(), parts.resolved.take()) else {
             return Err(BuildError { problems });
@@ -460,13 +480,25 @@ fn housekeeping(
 
 /// Behind a database that several processes share, each counting for itself would multiply every limit. The table is
 /// there wherever the option says so, as upstream has it.
-fn limits(config: &Config, store: &Store, has_secondary: bool) -> Limits {
+fn limits(config: &Config, is_shared: bool, has_secondary: bool) -> Limits {
     match config.rate_limit.storage {
         Some(RateLimitStorage::Database) => Limits::InDatabase,
         Some(RateLimitStorage::SecondaryStorage) => Limits::InSecondary,
         None if has_secondary => Limits::InSecondary,
-        None if store.is_shared() && counts_requests(config) => Limits::Shared,
+        None if is_shared && counts_requests(config) => Limits::Shared,
         _ => Limits::InMemory,
+    }
+}
+
+/// What the tables are beyond what was declared, which depends on what is kept where.
+fn complete(tables: &mut Vec<Table>, secondary: Option<&Secondary>, limits: Limits) {
+    if let Some(secondary) = secondary {
+        for table in &mut *tables {
+            table.is_elsewhere |= secondary.replaces(table.name);
+        }
+    }
+    if matches!(limits, Limits::InDatabase | Limits::Shared) {
+        tables.push(RateLimit::table());
     }
 }
 

@@ -31,10 +31,11 @@ pub struct Migration {
 
 /// What the database has: its tables, their columns with types, and which columns have an index of their own.
 #[derive(Debug, Default)]
-struct Existing {
-    columns: HashMap<String, HashMap<String, String>>,
+pub(super) struct Existing {
+    pub(super) columns: HashMap<String, HashMap<String, String>>,
     indexed: HashSet<(String, String)>,
-    filled: HashSet<String>,
+    /// The declared tables that have rows.
+    pub(super) filled: HashSet<String>,
 }
 
 pub(super) async fn sqlite(
@@ -57,32 +58,7 @@ pub(super) async fn sqlite(
 fn sqlite_locked(connection: &mut rusqlite::Connection, schema: &Schema, apply: bool) -> Result<Migration> {
     let behavior = if apply { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
     let transaction = connection.transaction_with_behavior(behavior)?;
-    let mut existing = Existing::default();
-    {
-        let mut columns = transaction.prepare(
-            "select m.name, c.name, c.type from sqlite_master m join pragma_table_info(m.name) c where m.type = 'table'",
-        )?;
-        let mut rows = columns.query([])?;
-        while let Some(row) = rows.next()? {
-            existing.column(row.get(0)?, row.get(1)?, row.get(2)?);
-        }
-        let mut indexes = transaction.prepare(
-            "select m.name, min(i.name) from sqlite_master m join pragma_index_list(m.name) l \
-             join pragma_index_info(l.name) i where m.type = 'table' group by m.name, l.name having count(*) = 1",
-        )?;
-        let mut rows = indexes.query([])?;
-        while let Some(row) = rows.next()? {
-            if let Some(column) = row.get::<_, Option<String>>(1)? {
-                existing.indexed.insert((row.get(0)?, column));
-            }
-        }
-        for table in schema.tables().filter(|table| existing.columns.contains_key(&table.relation)) {
-            let any = format!("select exists (select 1 from \"{}\")", table.relation);
-            if transaction.query_row(&any, [], |row| row.get::<_, bool>(0))? {
-                existing.filled.insert(table.relation.clone());
-            }
-        }
-    }
+    let existing = Existing::of_sqlite(&transaction, schema)?;
     let statements = plan(schema, &existing, Dialect::Sqlite)?;
     if apply {
         for statement in &statements {
@@ -101,39 +77,13 @@ pub(super) async fn postgres(
     let mut transaction = database.begin().await?;
     // Another process may be at it, for as long as its indexes take.
     transaction.wait(&format!("select pg_advisory_xact_lock({ADVISORY_LOCK})")).await?;
-    let mut existing = Existing::default();
-    // The operator's, or whichever comes first for this connection.
-    let namespace = || Value::from(schema.namespace.clone());
-    let ask = |text: &str| Statement { text: text.into(), values: vec![namespace()] };
-    let columns = "select table_name::text, column_name::text, data_type::text from information_schema.columns \
-                   where table_schema = coalesce($1::text, current_schema()::text)";
-    for row in transaction.rows(&ask(columns)).await? {
-        if let [Value::Text(table), Value::Text(column), Value::Text(kind)] = row.as_slice() {
-            existing.column(table.clone(), column.clone(), kind.clone());
-        }
-    }
-    let indexes = "select t.relname::text, a.attname::text from pg_index i \
-                   join pg_class t on t.oid = i.indrelid join pg_namespace n on n.oid = t.relnamespace \
-                   join pg_attribute a on a.attrelid = t.oid and a.attnum = i.indkey[0] \
-                   where n.nspname::text = coalesce($1::text, current_schema()::text) \
-                   and i.indnkeyatts = 1 and i.indisvalid and i.indpred is null";
-    for row in transaction.rows(&ask(indexes)).await? {
-        if let [Value::Text(table), Value::Text(column)] = row.as_slice() {
-            existing.indexed.insert((table.clone(), column.clone()));
-        }
-    }
-    for table in schema.tables().filter(|table| existing.columns.contains_key(&table.relation)) {
-        let any = Statement {
-            text: format!("select exists (select 1 from {})", table.place).into(),
-            values: Vec::new(),
-        };
-        if transaction.rows(&any).await? == [[Value::Bool(true)]] {
-            existing.filled.insert(table.relation.clone());
-        }
-    }
+    let existing = Existing::of_postgres(&mut transaction, schema).await?;
     let mut statements = plan(schema, &existing, Dialect::Postgres);
     if let (Ok(statements), Some(namespace)) = (&mut statements, &schema.namespace) {
-        let there = ask("select 1 from pg_namespace where nspname::text = $1::text");
+        let there = Statement {
+            text: "select 1 from pg_namespace where nspname::text = $1::text".into(),
+            values: vec![namespace.into()],
+        };
         if transaction.rows(&there).await?.is_empty() {
             statements.insert(0, format!("create schema \"{namespace}\""));
         }
@@ -155,6 +105,71 @@ pub(super) async fn postgres(
 }
 
 impl Existing {
+    pub(super) fn of_sqlite(connection: &rusqlite::Connection, schema: &Schema) -> Result<Self> {
+        let mut existing = Existing::default();
+        let mut columns = connection.prepare(
+            "select m.name, c.name, c.type from sqlite_master m join pragma_table_info(m.name) c where m.type = 'table'",
+        )?;
+        let mut rows = columns.query([])?;
+        while let Some(row) = rows.next()? {
+            existing.column(row.get(0)?, row.get(1)?, row.get(2)?);
+        }
+        let mut indexes = connection.prepare(
+            "select m.name, min(i.name) from sqlite_master m join pragma_index_list(m.name) l \
+             join pragma_index_info(l.name) i where m.type = 'table' group by m.name, l.name having count(*) = 1",
+        )?;
+        let mut rows = indexes.query([])?;
+        while let Some(row) = rows.next()? {
+            if let Some(column) = row.get::<_, Option<String>>(1)? {
+                existing.indexed.insert((row.get(0)?, column));
+            }
+        }
+        for table in schema.tables().filter(|table| existing.columns.contains_key(&table.relation)) {
+            let any = format!("select exists (select 1 from \"{}\")", table.relation);
+            if connection.query_row(&any, [], |row| row.get::<_, bool>(0))? {
+                existing.filled.insert(table.relation.clone());
+            }
+        }
+        Ok(existing)
+    }
+
+    pub(super) async fn of_postgres(
+        transaction: &mut postgres::Transaction,
+        schema: &Schema,
+    ) -> Result<Self> {
+        let mut existing = Existing::default();
+        // The operator's, or whichever comes first for this connection.
+        let namespace = || Value::from(schema.namespace.clone());
+        let ask = |text: &str| Statement { text: text.into(), values: vec![namespace()] };
+        let columns = "select table_name::text, column_name::text, data_type::text from information_schema.columns \
+                       where table_schema = coalesce($1::text, current_schema()::text)";
+        for row in transaction.rows(&ask(columns)).await? {
+            if let [Value::Text(table), Value::Text(column), Value::Text(kind)] = row.as_slice() {
+                existing.column(table.clone(), column.clone(), kind.clone());
+            }
+        }
+        let indexes = "select t.relname::text, a.attname::text from pg_index i \
+                       join pg_class t on t.oid = i.indrelid join pg_namespace n on n.oid = t.relnamespace \
+                       join pg_attribute a on a.attrelid = t.oid and a.attnum = i.indkey[0] \
+                       where n.nspname::text = coalesce($1::text, current_schema()::text) \
+                       and i.indnkeyatts = 1 and i.indisvalid and i.indpred is null";
+        for row in transaction.rows(&ask(indexes)).await? {
+            if let [Value::Text(table), Value::Text(column)] = row.as_slice() {
+                existing.indexed.insert((table.clone(), column.clone()));
+            }
+        }
+        for table in schema.tables().filter(|table| existing.columns.contains_key(&table.relation)) {
+            let any = Statement {
+                text: format!("select exists (select 1 from {})", table.place).into(),
+                values: Vec::new(),
+            };
+            if transaction.rows(&any).await? == [[Value::Bool(true)]] {
+                existing.filled.insert(table.relation.clone());
+            }
+        }
+        Ok(existing)
+    }
+
     fn column(&mut self, table: String, column: String, kind: String) {
         self.columns.entry(table).or_default().insert(column, kind);
     }
@@ -162,7 +177,7 @@ impl Existing {
 
 /// Tables first, then added columns, then indexes: upstream's statements, in an order in which an added column may
 /// point at an added table.
-fn plan(schema: &Schema, existing: &Existing, dialect: Dialect) -> Result<Vec<String>> {
+pub(super) fn plan(schema: &Schema, existing: &Existing, dialect: Dialect) -> Result<Vec<String>> {
     let (mut tables, mut columns, mut indexes) = (Vec::new(), Vec::new(), Vec::new());
     let mut problems = Vec::new();
     for table in schema.tables() {

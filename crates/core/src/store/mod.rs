@@ -4,6 +4,7 @@
 //! [`Ctx::transact`](crate::Ctx::transact), which hands out a [`Tx`]; there is no other way to a transaction, and a
 //! `Tx` reaches nothing slow, so no transaction is ever held across a password hash or a request to elsewhere.
 
+mod copy;
 mod ddl;
 mod error;
 pub(crate) mod filter;
@@ -26,6 +27,7 @@ mod value;
 mod waits;
 
 pub use self::{
+    copy::{Copied, CopiedTable, CopyOptions, Progress, Source, Step},
     error::StoreError,
     filter::{Column, Filter, Order, Patch, Select},
     migrate::Migration,
@@ -39,6 +41,7 @@ pub use self::{
 };
 
 pub(crate) use self::{
+    copy::copy,
     from_json::{Shown, from_map, json, to_map},
     postgres_url::schema_problem,
     resolved::{new_uuid, uuid},
@@ -134,30 +137,9 @@ impl Store {
         url: &str,
         options: &DatabaseOptions,
     ) -> Result<Self> {
-        let mut problems = Vec::new();
-        options.check(&mut problems);
-        if !problems.is_empty() {
-            return Err(StoreError::Url(problems.join("\n")));
-        }
-        let backend = match url.split_once("://") {
-            Some(("sqlite", _)) if options.schema.is_some() => {
-                return Err(StoreError::Url("database.schema: SQLite has no schemas".to_owned()));
-            }
-            Some(("sqlite", path)) => Backend::Sqlite(open_file(path)?),
-            Some((scheme, _)) if postgres_url::is_postgres(scheme) => {
-                Backend::Postgres(postgres::Database::open(url, options).await?)
-            }
-            Some(("prisma" | "prisma+postgres", _)) => {
-                return Err(StoreError::Url(
-                    "this is the address of Prisma's own proxy; use the database's, which starts with postgres://"
-                        .to_owned(),
-                ));
-            }
-            _ => {
-                return Err(StoreError::Url(
-                    "a database URL starts with sqlite:// (and a path) or postgres://".to_owned(),
-                ));
-            }
+        let backend = match address(url, options)? {
+            Address::Sqlite(path) => Backend::Sqlite(open_file(path)?),
+            Address::Postgres => Backend::Postgres(postgres::Database::open(url, options).await?),
         };
         let rules = Rules {
             env: Env::system(),
@@ -512,6 +494,31 @@ impl Store {
     fn count_statement(&self) {
         self.statements.count.fetch_add(1, Relaxed);
     }
+}
+
+/// Where a URL leads.
+enum Address<'a> {
+    /// The path of a file.
+    Sqlite(&'a str),
+    Postgres,
+}
+
+fn address<'a>(url: &'a str, options: &DatabaseOptions) -> Result<Address<'a>> {
+    let mut problems = Vec::new();
+    options.check(&mut problems);
+    if !problems.is_empty() {
+        return Err(StoreError::Url(problems.join("\n")));
+    }
+    let problem = match url.split_once("://") {
+        Some(("sqlite", _)) if options.schema.is_some() => "database.schema: SQLite has no schemas",
+        Some(("sqlite", path)) => return Ok(Address::Sqlite(path)),
+        Some((scheme, _)) if postgres_url::is_postgres(scheme) => return Ok(Address::Postgres),
+        Some(("prisma" | "prisma+postgres", _)) => {
+            "this is the address of Prisma's own proxy; use the database's, which starts with postgres://"
+        }
+        _ => "a database URL starts with sqlite:// (and a path) or postgres://",
+    };
+    Err(StoreError::Url(problem.to_owned()))
 }
 
 /// Reads that a rule needs both inside and outside a transaction.

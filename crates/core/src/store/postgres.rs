@@ -357,18 +357,19 @@ impl Database {
     }
 
     pub(crate) async fn begin(&self) -> Result<Transaction> {
-        match self.begin_once().await {
+        self.begin_as("begin").await
+    }
+
+    /// Begins a transaction of another kind.
+    pub(super) async fn begin_as(&self, command: &str) -> Result<Transaction> {
+        match self.begin_once(command).await {
             // Nothing has been written yet, so another connection will do.
             Err(StoreError::Unavailable(_)) => {
                 self.forget_idle();
-                self.begin_once().await
+                self.begin_once(command).await
             }
             outcome => outcome,
         }
-    }
-
-    async fn begin_once(&self) -> Result<Transaction> {
-        self.begin_as("begin").await
     }
 
     /// A transaction in which everything is as it is at its first read.
@@ -376,7 +377,7 @@ impl Database {
         self.begin_as("begin isolation level repeatable read read only").await
     }
 
-    async fn begin_as(&self, command: &str) -> Result<Transaction> {
+    async fn begin_once(&self, command: &str) -> Result<Transaction> {
         let transaction = self.borrow().await?;
         transaction.control(command).await?;
         Ok(transaction)
@@ -522,8 +523,13 @@ impl Transaction {
         }
     }
 
+    /// For statements of other shapes than ours; whoever uses it bounds how long they take.
+    pub(super) fn client(&self) -> Result<&tokio_postgres::Client> {
+        Ok(&self.connection.as_deref().ok_or(StoreError::Busy)?.client)
+    }
+
     /// Returns the connection to the pool; nothing is under way on it.
-    fn give_back(mut self) {
+    pub(super) fn give_back(mut self) {
         drop(self.connection.take());
     }
 }

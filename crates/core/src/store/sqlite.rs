@@ -92,6 +92,10 @@ impl Database {
         Self { shared: Arc::new(shared), writer }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
     /// Reads inline; [`StoreError::Busy`] when only waiting would help, which the pool can do.
     pub(crate) fn read_one(
         &self,
@@ -336,7 +340,7 @@ fn decode(row: &rusqlite::Row<'_>, kinds: impl Iterator<Item = Kind>) -> Result<
 }
 
 /// SQLite columns hold anything; what does not fit the declared kind stays what it is, and the record refuses it.
-fn value(stored: ValueRef<'_>, kind: Kind) -> Result<Value> {
+pub(super) fn value(stored: ValueRef<'_>, kind: Kind) -> Result<Value> {
     let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),
         Err(error) => Err(StoreError::Other(error.into())),

@@ -3,6 +3,7 @@
 mod audit;
 mod backup;
 mod config;
+mod copy;
 mod database;
 mod doctor;
 mod export;
@@ -83,6 +84,8 @@ enum Command {
     /// else is in the tables. What is in the secondary storage is not in it. `narthex import` reads users and their
     /// passwords from it.
     Export(export::Arguments),
+    /// Copies everything from one database to another, SQLite or PostgreSQL, and checks the copy.
+    Copy(copy::Arguments),
     /// Lists every endpoint with its limit.
     Routes(routes::Arguments),
     /// Prints a new secret.
@@ -124,6 +127,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Session { command } => session::run(&command),
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Copy(arguments) => copy::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Secret => {
             crate::secret_file::new_secret().map_err(Failure::failed).and_then(|secret| print(&secret))

@@ -1,6 +1,7 @@
 //! The store: transactions, atomic verbs, shared commits, migrations.
 
 mod concurrency;
+mod copy;
 mod ids;
 mod migrations;
 mod names;
