@@ -8,6 +8,7 @@
 mod bench;
 mod check;
 mod conformance;
+mod copy;
 mod dist;
 mod generate;
 mod instructions;
@@ -40,6 +41,8 @@ usage: cargo xtask <command>
       --no-node               leave upstream out
       --no-narthex            leave Narthex out: checks the yardsticks themselves
   footprint             start, memory and size of the binary, beside the bare server
+  copy [--users N]      how long `narthex copy` takes for 1,000,000 users to PostgreSQL and back,
+                        and how much memory
   dist [options]        the archive that is published, with SHA256SUMS, in target/packages
       --target TRIPLE         a static musl binary where that target is installed, by default
   rehearse              installs that archive on a Debian of its own, under systemd, and restarts
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         ("footprint", []) => bench::footprint::run(),
         ("dist", _) => dist::run(rest),
         ("rehearse", []) => dist::rehearse(),
+        ("copy", _) => copy::users(rest).and_then(copy::run_with),
         ("bench", _) => match bench::Options::parse(rest) {
             Ok(options) => bench::run(&options),
             Err(problem) => {

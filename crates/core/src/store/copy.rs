@@ -128,6 +128,9 @@ fn target(error: StoreError) -> CopyError {
             "the target keeps every \"{table}\".\"{column}\" once, and the source has one twice; change or delete one of \
              the rows, then copy again"
         )),
+        StoreError::Busy => CopyError::Refused(
+            "something else writes to the target; stop what is served from it, then copy again".to_owned(),
+        ),
         error => CopyError::Failed { side: "target", error },
     }
 }
@@ -187,7 +190,7 @@ pub(crate) async fn copy(
         return Err(CopyError::Refused("the target is the source".to_owned()));
     }
     refuse_rows(&looking.existing(&to.schema).await.map_err(target)?, &pairs)?;
-    drop(looking);
+    looking.end().await;
     for pair in &pairs {
         find_orphans(&reading, pair, &pairs).await?;
     }
@@ -209,7 +212,7 @@ pub(crate) async fn copy(
         let last = reading.last_number(pair).await.map_err(source)?;
         sums.push((transfer, last));
     }
-    drop(reading);
+    reading.end().await;
     writing.settle(&restore).await.map_err(target)?;
     for (transfer, last) in sums {
         transfer.check(&mut writing, progress).await?;

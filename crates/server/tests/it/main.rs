@@ -19,6 +19,8 @@ mod config;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod copy;
+#[cfg(test)]
 mod cors;
 #[cfg(test)]
 mod crash;

@@ -48,10 +48,11 @@ impl Session {
     async fn begin(database: &Database, command: &str) -> Result<Self> {
         let transaction = database.begin_as(command).await?;
         let session = Self { transaction, cursor: 0, rows: FIRST_ROWS, is_at_end: true };
-        // Limits of the user's or of the server's are for requests. Not every version has each of them.
-        let limits = "select set_config(name, case name when 'lock_timeout' then '5s' else '0' end, true) \
-                      from pg_settings where name in ('statement_timeout', 'transaction_timeout', \
-                      'idle_in_transaction_session_timeout', 'lock_timeout')";
+        // Limits of the user's or of the server's are for requests. Not every version has each of them. Rows that a policy
+        // hides from this user would be missing from the copy and from what checks it: PostgreSQL is to refuse instead.
+        let limits = "select set_config(name, case name when 'lock_timeout' then '5s' when 'row_security' then 'off' \
+                      else '0' end, true) from pg_settings where name in ('statement_timeout', 'transaction_timeout', \
+                      'idle_in_transaction_session_timeout', 'lock_timeout', 'row_security')";
         session.ask(limits, Vec::new(), PAGE).await?;
         Ok(session)
     }
@@ -233,6 +234,10 @@ impl Session {
             self.run(statement).await?;
         }
         Ok(())
+    }
+
+    pub(super) async fn end(self) {
+        self.transaction.rollback().await;
     }
 
     pub(super) async fn commit(self) -> Result<()> {

@@ -139,6 +139,14 @@ impl Session {
         }
     }
 
+    /// Nothing is kept of what was written; where nothing was, this is how it ends in good order.
+    pub(super) async fn end(self) {
+        match self {
+            Self::Sqlite(session) => drop(session),
+            Self::Postgres(session) => session.end().await,
+        }
+    }
+
     pub(super) async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(session) => session.commit().await,

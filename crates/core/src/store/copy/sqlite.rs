@@ -161,7 +161,9 @@ impl Session {
 fn open(path: &Path, access: OpenFlags, begin: &str) -> Result<Connection> {
     let connection = connect(path, access)?;
     connection.busy_timeout(PATIENCE)?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIBIBYTES)?;
+    if access.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+        connection.pragma_update(None, "cache_size", -CACHE_KIBIBYTES)?;
+    }
     // Whoever has the file open folds the log into it.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.execute_batch(begin)?;

@@ -3,6 +3,7 @@
 //! Each test has a cluster of its own, which it may stop. They run where `TEST_DATABASE` says that PostgreSQL is there.
 
 mod cluster;
+mod copy;
 mod encrypted;
 mod outage;
 mod pooler;

@@ -24,14 +24,14 @@ const SESSIONS: usize = 5;
 const LEARNT: &str = "PostgreSQL is behind a transaction pooler";
 
 /// A running PgBouncer. Killed when dropped.
-struct Pooler {
+pub(super) struct Pooler {
     process: Child,
     port: u16,
     _folder: TempDir,
 }
 
 impl Pooler {
-    fn before(cluster: &Cluster) -> Self {
+    pub(super) fn before(cluster: &Cluster) -> Self {
         let account = account();
         let folder = TempDir::new().unwrap();
         own(folder.path(), account);
@@ -59,12 +59,12 @@ impl Pooler {
         pooler
     }
 
-    fn url(&self, parameters: &str) -> String {
+    pub(super) fn url(&self, parameters: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres{parameters}", self.port)
     }
 
     /// How many named statements there are in all sessions of the server's together.
-    fn named_statements(&self) -> usize {
+    pub(super) fn named_statements(&self) -> usize {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.block_on(async {
