@@ -96,7 +96,10 @@ pub(crate) async fn handle(
     let response = task.await.unwrap_or_else(|error| {
         let (method, path) = (&endpoint.method, &*endpoint.path);
         let about = About { method, path, request_id: None, meters: engine.meters.as_deref() };
-        failed(&Error::internal(error), about).into_response([], [])
+        // What counted it is gone with the task.
+        let mut watch = Watch::begin(engine.meters.as_ref());
+        watch.is_for(Some(position));
+        watch.answered(failed(&Error::internal(error), about).into_response([], []))
     });
     traced(&span, response)
 }

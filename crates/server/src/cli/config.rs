@@ -57,7 +57,7 @@ fn hide(table: &mut Table) {
     for (key, value) in table.iter_mut() {
         match value {
             Value::Table(inner) => hide(inner),
-            Value::String(text) if key == "url" => *text = without_password(text),
+            Value::String(text) if key == "url" || key == "endpoint" => *text = without_password(text),
             _ => {}
         }
     }

@@ -34,18 +34,19 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
             "LISTEN_FDS = {given}: must be at most {most} with this configuration ({redirect}); remove a ListenStream= from the socket's unit"
         )]));
     }
-    // Ends after everything else, and outside the runtime: what waits is sent then.
     let traces = Traces::open(&settings.options.traces).map_err(|problem| Failure::Usage(vec![problem]))?;
     let log = Log::open(&settings.options.log, traces.as_ref()).map_err(Failure::Failed)?;
     let certificates = certificates(&settings.options.tls)?;
     let notes = settings.prepare().map_err(Failure::Failed)?;
-    block_on(async {
+    let (outcome, log) = block_on(async {
         #[cfg(unix)]
         let log = log.reopened_on_hangup();
-        let outcome = serve(settings, certificates, inherited, &notes, &log).await;
-        drop(log);
-        outcome
-    })
+        Ok((serve(settings, certificates, inherited, &notes, &log).await, log))
+    })?;
+    // Outside the runtime, for it waits; what cannot be sent is told in the log, which ends last.
+    drop(traces);
+    drop(log);
+    outcome
 }
 
 /// What ends TLS here, if anything does.

@@ -1,6 +1,6 @@
 //! `[traces]`: where traces of requests are sent.
 
-use narthex::Secret;
+use narthex::{Secret, store::without_password};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,7 +38,8 @@ impl TracesOptions {
                 .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
             if !is_http {
                 problems.push(format!(
-                    "traces.endpoint = {endpoint:?}: must be the http:// or https:// address of a collector, such as \"http://localhost:4318\""
+                    "traces.endpoint = {:?}: must be the http:// or https:// address of a collector, such as \"http://localhost:4318\"",
+                    without_password(endpoint)
                 ));
             }
         }
