@@ -85,33 +85,31 @@ impl Housekeeping {
         let store = store.clone();
         store.env().clone().spawn(async move {
             let ours = store.housekeeping();
-            if let Err(error) = ours.look(&store, now).await {
-                tracing::warn!(error = chain(&error), "what has ended could not be deleted");
-            }
+            ours.look(&store, now).await;
             ours.is_busy.store(false, Ordering::Relaxed);
         });
     }
 
-    async fn look(&self, store: &Store, now: Time) -> Result<(), StoreError> {
+    /// One table that cannot be cleared keeps no other from it.
+    async fn look(&self, store: &Store, now: Time) {
         if let Some(quiet_period) = self.guesses {
-            delete(store, &guesses::stale(now, quiet_period)).await?;
+            told(delete(store, &guesses::stale(now, quiet_period)).await, "wrong passwords");
         }
         if let Some(longest) = self.requests {
             let (then, ahead) = ((now - longest).millis(), (now + longest).millis());
             // A clock that was wrong may have dated it ahead.
             let old = RateLimit::LAST_REQUEST.lt(then).or(RateLimit::LAST_REQUEST.gt(ahead));
-            delete(store, &old).await?;
+            told(delete(store, &old).await, "requests");
         }
         if let Some(retention) = self.audit {
-            delete(store, &audit::before(now - retention)).await?;
+            told(delete(store, &audit::before(now - retention)).await, "audit log");
         }
         if self.verifications {
-            delete(store, &Verification::EXPIRES_AT.lt(now - GRACE)).await?;
+            told(delete(store, &Verification::EXPIRES_AT.lt(now - GRACE)).await, "verifications");
         }
         if self.sessions {
-            self.delete_sessions(store, now - GRACE).await?;
+            told(self.delete_sessions(store, now - GRACE).await, "sessions");
         }
-        Ok(())
     }
 
     /// Looks at some sessions after those of the last look, in the order of their ids, and deletes those that ended
@@ -127,15 +125,22 @@ impl Housekeeping {
                 Some(last) => rest.and(KEY.lte(&last.id)),
                 None => rest,
             };
-            store.delete(page.and(Session::EXPIRES_AT.lt(then))).await?;
             let is_end = last.is_none();
             let up_to = last.map(|last| last.id).unwrap_or_default();
+            // Before they are deleted: what cannot be keeps the next look from nothing.
             *self.looked_up_to.lock().unwrap_or_else(PoisonError::into_inner) = up_to;
+            store.delete(page.and(Session::EXPIRES_AT.lt(then))).await?;
             if is_end {
                 break;
             }
         }
         Ok(())
+    }
+}
+
+fn told(outcome: Result<(), StoreError>, what: &'static str) {
+    if let Err(error) = outcome {
+        tracing::warn!(error = chain(&error), what, "what has ended could not be deleted");
     }
 }
 

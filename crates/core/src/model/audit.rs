@@ -103,7 +103,10 @@ impl AuditLog {
         happening: &Happening,
         origin: &Origin,
     ) -> Result<(), StoreError> {
-        let Some(omitted) = self.admit(store.now()) else { return Ok(()) };
+        // Each lock has cost its hundred guesses, and is what a flood of other failures would hide.
+        let is_rare = happening.name == Happening::ACCOUNT_LOCKED;
+        let admitted = if is_rare { Some(0) } else { self.admit(store.now()) };
+        let Some(omitted) = admitted else { return Ok(()) };
         let mut entries = Vec::new();
         if omitted > 0 {
             let missing = Happening::new(Happening::AUDIT_OMITTED).counting(Some(omitted));

@@ -118,7 +118,7 @@ async fn what_a_user_does_to_their_account_is_whole_rows() {
     assert_eq!(
         since(&app, before).await,
         [
-            done("user.updated", ada, ""),
+            // That a name was changed is only counted.
             done("account.unlinked", ada, r#","details":{"provider":"github"}"#),
             done("session.revoked", &format!(r#","reason":"revoke-session"{ada},"session_id":"[gone]""#), ""),
             done(
