@@ -107,6 +107,11 @@ impl Auth {
         }
     }
 
+    /// Whether new records may have ids that others have made, and not the database's.
+    pub fn takes_ids(&self) -> bool {
+        matches!(self.store().schema().ids, Ids::Letters | Ids::Uuid)
+    }
+
     /// Turns texts into what the fields of a user hold, where nothing but text can be written: `true`, `7`, and JSON
     /// for lists and documents.
     pub fn read_texts(&self, given: &mut Record) -> Result<()> {

@@ -20,7 +20,7 @@ use narthex::{
     store::{Column, Filter, Model, Select, Tx},
 };
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt::Write as _,
     hash::{BuildHasher as _, RandomState},
     path::PathBuf,
@@ -96,9 +96,9 @@ struct Pass<'a> {
 struct Seen {
     state: RandomState,
     emails: HashSet<u64>,
-    ids: HashSet<u64>,
-    /// Users of these ids are there under another id.
-    left_out: HashSet<u64>,
+    /// The ids of users, and whether the database has or gets those very users under them. It does not where the id or
+    /// the address is another's there.
+    ids: HashMap<u64, bool>,
     passwords: HashSet<u64>,
 }
 
@@ -246,21 +246,22 @@ impl<'a> Pass<'a> {
         match entry {
             Entry::User { user, hash, has_id } => {
                 let id = seen.state.hash_one(&user.id);
-                let is_id_there = *has_id && there.ids.contains(&user.id);
+                let email_of_id = if *has_id { there.ids.get(&user.id) } else { None };
                 let is_email_there = there.emails.contains(&user.email);
                 if !seen.emails.insert(seen.state.hash_one(&user.email)) {
                     return Decision::Refuse("email: is in the file twice");
                 }
-                if *has_id && !seen.ids.insert(id) {
-                    return Decision::Refuse("id: is in the file twice");
-                }
-                if is_email_there && !is_id_there {
-                    seen.left_out.insert(id);
+                if *has_id {
+                    if seen.ids.contains_key(&id) {
+                        return Decision::Refuse("id: is in the file twice");
+                    }
+                    let is_same = email_of_id.map_or(!is_email_there, |email| *email == user.email);
+                    seen.ids.insert(id, is_same);
                 }
                 if is_email_there {
                     return Decision::Existing("email: a user with this address is there already");
                 }
-                if is_id_there {
+                if email_of_id.is_some() {
                     return Decision::Existing("id: a user with this id is there already");
                 }
                 if hash.is_some() {
@@ -273,13 +274,19 @@ impl<'a> Pass<'a> {
                 if !seen.passwords.insert(id) {
                     return Decision::Refuse("userId: has a password in the file already");
                 }
-                if there.with_password.contains(user_id) || seen.left_out.contains(&id) {
-                    return Decision::Existing("userId: has a password already");
+                // Elsewhere the same id may be another person's: only the user's own line says whose it is.
+                match seen.ids.get(&id) {
+                    None => Decision::Refuse(
+                        "userId: no line before this one is of the user with this id; users come first, in the same file",
+                    ),
+                    Some(false) => {
+                        Decision::Existing("userId: this user's id or address is somebody else's here")
+                    }
+                    Some(true) if there.with_password.contains(user_id) => {
+                        Decision::Existing("userId: has a password already")
+                    }
+                    Some(true) => Decision::Add,
                 }
-                if there.ids.contains(user_id) || seen.ids.contains(&id) {
-                    return Decision::Add;
-                }
-                Decision::Refuse("userId: no user has this id, here or before this line in the file")
             }
             Entry::Other => Decision::Add,
         }
@@ -359,7 +366,8 @@ enum Decision {
 /// What the database has of what some lines name.
 struct There {
     emails: HashSet<String>,
-    ids: HashSet<String>,
+    /// Addresses by id.
+    ids: HashMap<String, String>,
     with_password: HashSet<String>,
 }
 
@@ -372,7 +380,6 @@ impl There {
         });
         let ids = entries().filter_map(|entry| match entry {
             Entry::User { user, has_id: true, .. } => Some(&user.id),
-            Entry::Password { user_id, .. } => Some(user_id),
             _ => None,
         });
         let owners = entries().filter_map(|entry| match entry {
@@ -385,7 +392,7 @@ impl There {
         let with_password = accounts.into_iter().filter(|account| account.provider_id == "credential");
         Ok(Self {
             emails: emails.into_iter().map(|user| user.email).collect(),
-            ids: ids.into_iter().map(|user| user.id).collect(),
+            ids: ids.into_iter().map(|user| (user.id, user.email)).collect(),
             with_password: with_password.map(|account| account.user_id).collect(),
         })
     }

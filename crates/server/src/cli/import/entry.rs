@@ -35,6 +35,9 @@ const LONGEST_ADDRESS: usize = 254;
 /// No hash that is known comes near.
 const LONGEST_HASH: usize = 1024;
 
+/// Why a password that is apart from its user is refused.
+const IDS_ARE_LOST: &str = "userId: ids are not kept, so that whose password this is cannot be known; put the hash into the user's line as passwordHash";
+
 /// How lines become entries.
 pub(super) struct Reading<'a> {
     pub(super) auth: &'a Auth,
@@ -60,7 +63,7 @@ impl Reading<'_> {
             let Some(Json::Object(row)) = given.shift_remove("row") else { return Ok(Entry::Other) };
             return match table.as_str() {
                 "user" => self.user(row),
-                "account" => password(&row),
+                "account" => self.password(&row),
                 _ => Ok(Entry::Other),
             };
         }
@@ -68,7 +71,8 @@ impl Reading<'_> {
     }
 
     fn user(&self, mut given: Map<String, Json>) -> Result<Entry, Vec<String>> {
-        given.retain(|name, value| !value.is_null() && !self.is_ignored(name));
+        // A field of the operator's may be empty where it has a default.
+        given.retain(|name, value| !self.is_ignored(name) && (!value.is_null() || !self.has_meaning(name)));
         let mut problems = self.check_names(given.keys());
         let [id, email, name, verified, image, created, updated, hash] = FIELDS.map(|names| {
             let mut values = names
@@ -145,8 +149,39 @@ impl Reading<'_> {
         Ok(Entry::User { user: Box::new(user), hash, has_id })
     }
 
+    /// An account of an export.
+    fn password(&self, row: &Map<String, Json>) -> Result<Entry, Vec<String>> {
+        let text = |name: &str| row.get(name).and_then(Json::as_str);
+        if text("providerId") != Some("credential") {
+            return Ok(Entry::Other);
+        }
+        let Some(hash) = text("password") else { return Ok(Entry::Other) };
+        if self.is_ignored("id") || !self.auth.takes_ids() {
+            return Err(vec![IDS_ARE_LOST.to_owned()]);
+        }
+        let mut problems = Vec::new();
+        if let Some(problem) = wrong_hash(hash) {
+            problems.push(format!("password: {problem}"));
+        }
+        let user_id = text("userId");
+        if let Err(problem) = user_id.map_or(Err("is missing"), |id| self.auth.check_id(id)) {
+            problems.push(format!("userId: {problem}"));
+        }
+        match user_id {
+            Some(user_id) if problems.is_empty() => {
+                Ok(Entry::Password { user_id: user_id.to_owned(), hash: hash.to_owned() })
+            }
+            _ => Err(problems),
+        }
+    }
+
     fn is_known(&self, name: &str) -> bool {
-        FIELDS.iter().any(|names| names.contains(&name)) || self.is_additional(name) || self.is_ignored(name)
+        self.has_meaning(name) || self.is_additional(name) || self.is_ignored(name)
+    }
+
+    /// Whether a field of this name has a meaning here.
+    fn has_meaning(&self, name: &str) -> bool {
+        FIELDS.iter().any(|names| names.contains(&name)) && !self.is_additional(name)
     }
 
     /// Whether the operator or a plugin has given users a field of this name.
@@ -167,29 +202,6 @@ impl Reading<'_> {
         }
         let name = name.escape_debug();
         format!("{name}: is no field of a user ({}); `--ignore {name}` leaves it out", known.join(", "))
-    }
-}
-
-/// An account of an export.
-fn password(row: &Map<String, Json>) -> Result<Entry, Vec<String>> {
-    let text = |name: &str| row.get(name).and_then(Json::as_str);
-    if text("providerId") != Some("credential") {
-        return Ok(Entry::Other);
-    }
-    let Some(hash) = text("password") else { return Ok(Entry::Other) };
-    let mut problems = Vec::new();
-    if let Some(problem) = wrong_hash(hash) {
-        problems.push(format!("password: {problem}"));
-    }
-    match text("userId") {
-        Some(user_id) if problems.is_empty() => {
-            Ok(Entry::Password { user_id: user_id.to_owned(), hash: hash.to_owned() })
-        }
-        Some(_) => Err(problems),
-        None => {
-            problems.push("userId: is missing".to_owned());
-            Err(problems)
-        }
     }
 }
 

@@ -286,7 +286,95 @@ fn a_password_of_an_export_needs_its_user() {
     let user = json!({ "table": "user", "row": { "id": "user-1", "email": "ada@example.com" } }).to_string();
     let lines = [row("user-1"), user, row("user-1"), row("user-1")].join("\n");
     let said = import(&database, "users.jsonl", lines, &[]).failure(1);
-    assert!(said.contains("line 1: userId: no user has this id, here or before this line"), "{said}");
+    assert!(said.contains("line 1: userId: no line before this one is of the user with this id; users come first, in the same file"), "{said}");
     assert!(said.contains("line 4: userId: has a password in the file already"), "{said}");
     assert_eq!(users(&database), 0);
+}
+
+/// Lines of an export: a user, and the password of a user.
+fn exported(id: &str, email: &str) -> String {
+    json!({ "table": "user", "row": { "id": id, "email": email } }).to_string()
+}
+
+fn exported_password(id: &str) -> String {
+    let row = json!({ "userId": id, "providerId": "credential", "password": HASH });
+    json!({ "table": "account", "row": row }).to_string()
+}
+
+#[test]
+fn a_password_is_given_to_nobody_but_the_user_of_the_same_id_and_address() {
+    let database = installed("import_whose", PLAIN);
+    let here = [exported("1", "ada@example.com"), exported("2", "bob@example.com")].join("\n");
+    import(&database, "here.jsonl", here, &[]).result();
+    let passwords = || database.number("select count(*) from \"account\"");
+
+    let alone = [exported_password("1"), exported_password("2")].join("\n");
+    let said = import(&database, "alone.jsonl", alone, &["--skip-existing"]).failure(1);
+    assert!(
+        said.contains("line 2: userId: no line before this one") && said.contains("users come first"),
+        "{said}"
+    );
+
+    // Elsewhere the first id is Eve's, and Bob has another.
+    let lines = [
+        exported("1", "eve@example.com"),
+        exported_password("1"),
+        exported("3", "bob@example.com"),
+        exported_password("3"),
+    ]
+    .join("\n");
+    let said = import(&database, "other.jsonl", &lines, &[]).failure(1);
+    assert!(said.contains("line 2: userId: this user's id or address is somebody else's here"), "{said}");
+    let said = import(&database, "other.jsonl", &lines, &["--skip-existing"]).result();
+    assert_eq!(said, "imported 0 users and 0 passwords; 4 were there already\n");
+    assert_eq!(passwords(), 0);
+
+    // A line that is refused says nothing about whose the id is.
+    let lines = [
+        exported("4", "carol@example.com"),
+        exported("5", "carol@example.com"),
+        exported_password("5"),
+        exported("6", "no address"),
+        exported_password("6"),
+    ]
+    .join("\n");
+    let said = import(&database, "refused.jsonl", lines, &["--skip-invalid"]).result();
+    assert_eq!((said.as_str(), passwords()), ("imported 1 users and 0 passwords\n", 0));
+
+    let lines = [exported("2", "bob@example.com"), exported_password("2")].join("\n");
+    let said = import(&database, "same.jsonl", lines, &["--skip-existing"]).result();
+    assert_eq!(said, "imported 0 users and 1 passwords; 1 were there already\n");
+    let server = serve(&database);
+    assert_eq!(signs_in(&server, "bob@example.com", PHRASE), 200);
+    assert_eq!(signs_in(&server, "ada@example.com", PHRASE), 401);
+}
+
+#[test]
+fn a_password_apart_from_its_user_is_refused_where_ids_are_not_kept() {
+    let expected = "userId: ids are not kept, so that whose password this is cannot be known; put the hash into the user's line as passwordHash";
+    let database = installed("import_ignored_ids", PLAIN);
+    let lines = [exported("1", "ada@example.com"), exported_password("1")].join("\n");
+    let said = import(&database, "users.jsonl", lines, &["--ignore", "id"]).failure(1);
+    assert!(said.contains(&format!("line 2: {expected}")), "{said}");
+    let serial = format!("{PLAIN}[advanced.database]\ngenerate-id = \"serial\"\n");
+    let database = installed("import_serial_ids", &serial);
+    import(&database, "users.csv", "email\nada@example.com\n", &[]).result();
+    let said = import(&database, "users.jsonl", exported_password("1"), &[]).failure(1);
+    assert!(said.contains(&format!("line 1: {expected}")), "{said}");
+    assert_eq!((users(&database), database.number("select count(*) from \"account\"")), (1, 0));
+}
+
+#[test]
+fn nothing_stays_nothing_in_a_field_that_has_a_default() {
+    let fields =
+        "[user.additional-fields.plan]\ntype = \"string\"\nrequired = false\ndefault = \"free\"\n";
+    let database = installed("import_null", &format!("{PLAIN}{fields}"));
+    let lines = [
+        json!({ "id": "1", "email": "ada@example.com", "name": null, "plan": null }).to_string(),
+        json!({ "id": "2", "email": "bob@example.com" }).to_string(),
+    ];
+    import(&database, "users.jsonl", lines.join("\n"), &[]).result();
+    let show = |user: &str| run(&database, &["user", "show", user, "--json"], "").json()["user"].clone();
+    assert_eq!((&show("1")["plan"], &show("1")["name"]), (&json!(null), &json!("ada")));
+    assert_eq!(show("2")["plan"], "free");
 }
