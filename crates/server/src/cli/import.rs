@@ -28,6 +28,8 @@ use std::{
 
 /// Users that are looked for, and written, at one time: others wait for whoever writes.
 const AT_ONCE: usize = 100;
+/// Bytes of lines that are kept until so many users are there.
+const KEPT: usize = 8 << 20;
 /// Mistakes that are told one by one.
 const TOLD: usize = 50;
 
@@ -175,6 +177,7 @@ impl<'a> Pass<'a> {
             return Err(failed(format!("line 1: {}", unknown.join("\n  "))));
         }
         let mut batch: Vec<(u64, Entry)> = Vec::with_capacity(AT_ONCE);
+        let mut kept = 0;
         loop {
             // What cannot be read any further is told with what was wrong before.
             let line = match lines.next() {
@@ -182,14 +185,18 @@ impl<'a> Pass<'a> {
                 Err(problem) if self.mistakes.count == 0 => return Err(failed(problem)),
                 Err(problem) => return Err(failed(format!("{problem}\n{}", self.mistakes.told()))),
             };
-            let Some(Line { number, given }) = line else { break };
+            let Some(Line { number, length, given }) = line else { break };
             match given.map_err(|problem| vec![problem]).and_then(|given| reading.entry(given)) {
                 Ok(Entry::Other) => self.tally.others += 1,
-                Ok(entry) => batch.push((number, entry)),
+                Ok(entry) => {
+                    batch.push((number, entry));
+                    kept += length;
+                }
                 Err(problems) => problems.into_iter().for_each(|problem| self.mistakes.add(number, problem)),
             }
-            if batch.len() == AT_ONCE {
+            if batch.len() == AT_ONCE || kept >= KEPT {
                 self.settle(&mut batch).await?;
+                kept = 0;
                 progress(Some(&format!(
                     "{} line {number}",
                     if self.writes { "writing" } else { "checking" }

@@ -77,10 +77,11 @@ enum Command {
     ///
     /// Nothing is written unless every line is right.
     Import(import::Arguments),
-    /// Writes every row of every table as JSON lines, password hashes and tokens too.
+    /// Writes every row as JSON lines, password hashes and tokens too.
     ///
     /// All are as of one moment, while the server runs. Each line is `{"table": "user", "row": {…}}` with Better Auth's
-    /// names of fields. Keep the file as you keep the database: it has password hashes, session tokens and whatever
+    /// names of fields. The tables and columns are those that the configuration declares: what other programs, or
+    /// plugins that are off, have in the database is not written. Keep the file as you keep the database: it has password hashes, session tokens and whatever
     /// else is in the tables. What is in the secondary storage is not in it. `narthex import` reads users and their
     /// passwords from it.
     Export(export::Arguments),

@@ -11,9 +11,11 @@ use std::{
     rc::Rc,
 };
 
-/// The longest line, or record of CSV.
-const LONGEST_LINE: usize = 1 << 20;
-/// The longest text in one.
+/// The longest line of JSON: exports write long ones where users have documents.
+const LONGEST_LINE: usize = 8 << 20;
+/// The longest record of CSV, where a quote that nobody closes takes everything after it.
+const LONGEST_RECORD: usize = 1 << 20;
+/// The longest field of CSV.
 const LONGEST_FIELD: usize = 64 << 10;
 /// What a reader may have read ahead.
 const BUFFER: usize = 64 << 10;
@@ -41,6 +43,8 @@ impl Format {
 /// What is on a line, or what is wrong with it.
 pub(super) struct Line {
     pub(super) number: u64,
+    /// Its length in bytes.
+    pub(super) length: usize,
     pub(super) given: Result<Map<String, Json>, String>,
 }
 
@@ -66,7 +70,9 @@ pub(super) struct Bounded {
 impl Read for Bounded {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left.get() == 0 {
-            return Err(too_long());
+            return Err(io::Error::other(
+                "is longer than 1048576 bytes; perhaps a quote is missing before it",
+            ));
         }
         let read = self.input.read(buffer)?;
         self.left.set(self.left.get().saturating_sub(read));
@@ -110,7 +116,7 @@ impl Lines {
 
 impl Csv {
     fn open(input: BufReader<File>) -> Result<Self, String> {
-        let left = Rc::new(Cell::new(LONGEST_LINE + BUFFER));
+        let left = Rc::new(Cell::new(LONGEST_RECORD + BUFFER));
         let bounded = Bounded { input, left: Rc::clone(&left) };
         let mut reader =
             csv::ReaderBuilder::new().flexible(true).buffer_capacity(BUFFER).from_reader(bounded);
@@ -130,7 +136,7 @@ impl Csv {
     }
 
     fn next(&mut self) -> Result<Option<Line>, String> {
-        self.left.set(LONGEST_LINE + BUFFER);
+        self.left.set(LONGEST_RECORD + BUFFER);
         let at = self.reader.position().line();
         match self.reader.read_byte_record(&mut self.record) {
             Ok(true) => {}
@@ -138,7 +144,8 @@ impl Csv {
             Err(error) => return Err(format!("line {at}: {}", told(error))),
         }
         let number = self.record.position().map_or(at, csv::Position::line);
-        Ok(Some(Line { number, given: self.given() }))
+        let length = self.record.as_slice().len();
+        Ok(Some(Line { number, length, given: self.given() }))
     }
 
     fn given(&self) -> Result<Map<String, Json>, String> {
@@ -171,13 +178,13 @@ fn next_json(input: &mut BufReader<File>, number: &mut u64) -> Result<Option<Lin
             return Ok(None);
         }
         if bytes.len() > LONGEST_LINE {
-            return Err(failed(too_long()));
+            return Err(failed(io::Error::other("is longer than 8388608 bytes; each line is one object")));
         }
         let line = bytes.trim_ascii();
         if line.is_empty() {
             continue;
         }
-        return Ok(Some(Line { number: *number, given: object(line) }));
+        return Ok(Some(Line { number: *number, length: line.len(), given: object(line) }));
     }
 }
 
@@ -206,18 +213,15 @@ fn check(value: &Json) -> Result<(), &'static str> {
 }
 
 fn check_text(text: &str) -> Result<(), &'static str> {
-    if text.contains('\0') {
-        Err("has a NUL in it, which PostgreSQL cannot keep")
-    } else if text.len() > LONGEST_FIELD {
-        Err("is longer than 65536 bytes; perhaps a quote is missing before it")
-    } else {
-        Ok(())
-    }
+    if text.contains('\0') { Err("has a NUL in it, which PostgreSQL cannot keep") } else { Ok(()) }
 }
 
 fn text(bytes: &[u8]) -> Result<String, &'static str> {
     let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8")?.trim();
     check_text(text)?;
+    if text.len() > LONGEST_FIELD {
+        return Err("is longer than 65536 bytes; perhaps a quote is missing before it");
+    }
     Ok(text.to_owned())
 }
 
@@ -226,8 +230,4 @@ fn told(error: csv::Error) -> String {
         csv::ErrorKind::Io(error) => error.to_string(),
         kind => format!("is no CSV: {kind:?}"),
     }
-}
-
-fn too_long() -> io::Error {
-    io::Error::other("is longer than 1048576 bytes; perhaps a quote is missing before it")
 }

@@ -186,13 +186,13 @@ fn files_that_are_no_files_of_users_say_why() {
     refused("a.jsonl", b"{\"email\":\"a@example.com\",\"name\":\"\xe4\"}\n", "line 1: is not UTF-8");
     // A quote that nobody closes does not fill the memory.
     let mut endless = b"email,name\na@example.com,\"".to_vec();
-    endless.resize(endless.len() + (3 << 20), b'x');
+    endless.resize(endless.len() + (9 << 20), b'x');
     refused("a.csv", &endless, "line 2: is longer than 1048576 bytes; perhaps a quote is missing");
     let mut long = b"email,name\na@example.com,".to_vec();
     long.resize(long.len() + 65_537, b'x');
     refused("a.csv", &long, "line 2: name: is longer than 65536 bytes");
     endless.retain(|byte| *byte == b'x');
-    refused("a.jsonl", &endless, "line 1: is longer than 1048576 bytes");
+    refused("a.jsonl", &endless, "line 1: is longer than 8388608 bytes; each line is one object");
     let said = import(&database, "users.txt", "", &[]).failure(2);
     assert!(said.contains("--format csv"), "{said}");
     import(&database, "users.txt", "email\na@example.com\n", &["--format", "csv"]).result();
@@ -366,8 +366,7 @@ fn a_password_apart_from_its_user_is_refused_where_ids_are_not_kept() {
 
 #[test]
 fn nothing_stays_nothing_in_a_field_that_has_a_default() {
-    let fields =
-        "[user.additional-fields.plan]\ntype = \"string\"\nrequired = false\ndefault = \"free\"\n";
+    let fields = "[user.additional-fields.plan]\ntype = \"string\"\nrequired = false\ndefault = \"free\"\n";
     let database = installed("import_null", &format!("{PLAIN}{fields}"));
     let lines = [
         json!({ "id": "1", "email": "ada@example.com", "name": null, "plan": null }).to_string(),
@@ -377,4 +376,19 @@ fn nothing_stays_nothing_in_a_field_that_has_a_default() {
     let show = |user: &str| run(&database, &["user", "show", user, "--json"], "").json()["user"].clone();
     assert_eq!((&show("1")["plan"], &show("1")["name"]), (&json!(null), &json!("ada")));
     assert_eq!(show("2")["plan"], "free");
+}
+
+#[test]
+fn lines_of_an_export_may_be_long() {
+    let fields = "[user.additional-fields.about]\ntype = \"json\"\nrequired = false\n";
+    let database = installed("import_long", &format!("{PLAIN}{fields}"));
+    let line = |id: u32| {
+        let row = json!({ "id": id.to_string(), "email": format!("{id}@example.com"), "about": ["x".repeat(1_200_000)] });
+        json!({ "table": "user", "row": row }).to_string() + "\n"
+    };
+    let lines: String = (0..2).map(line).collect();
+    fs::write(database.folder().join("long.jsonl"), lines).unwrap();
+    assert_eq!(run(&database, &["import", "long.jsonl"], "").result(), "imported 2 users and 0 passwords\n");
+    let exported = run(&database, &["export", "--output", "-"], "").result();
+    assert_eq!(exported.lines().filter(|line| line.len() > 1_200_000).count(), 2);
 }
