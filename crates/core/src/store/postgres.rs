@@ -372,9 +372,14 @@ impl Database {
         }
     }
 
-    /// A transaction in which everything is as it is at its first read.
+    /// A transaction in which everything is as it is when it begins, for as long as it takes. Where row level security
+    /// would hide rows, PostgreSQL refuses to read.
     pub(crate) async fn reading(&self) -> Result<Transaction> {
-        self.begin_as("begin isolation level repeatable read read only").await
+        let transaction = self.begin_as("begin isolation level repeatable read read only").await?;
+        let settings = "select set_config('row_security', 'off', true), set_config('statement_timeout', '0', true), \
+                        set_config('idle_in_transaction_session_timeout', '0', true)";
+        transaction.control(settings).await?;
+        Ok(transaction)
     }
 
     async fn begin_once(&self, command: &str) -> Result<Transaction> {

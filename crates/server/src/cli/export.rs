@@ -1,4 +1,4 @@
-//! `narthex export`: everything that is in the database, as JSON lines.
+//! `narthex export`: all that the configuration declares of the database, as JSON lines.
 
 use super::{Failure, block_on, database::Access, note, people};
 use crate::settings::Flags;
@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Rows that are in memory at one time.
-const PAGE: u32 = 1_000;
+const PAGE: u32 = 200;
 
 /// What `narthex export` takes.
 #[derive(clap::Args)]

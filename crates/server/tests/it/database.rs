@@ -56,6 +56,12 @@ impl Database {
         }
     }
 
+    /// Lets new connections to the PostgreSQL database do no more than `role` may.
+    pub(crate) fn limit_to(&self, role: &str) {
+        let postgres = self.postgres.as_ref().unwrap();
+        postgres.execute(&format!("alter database {} set role = {role}", postgres.name));
+    }
+
     /// A connection of somebody else's to the SQLite file.
     pub(crate) fn open(&self) -> rusqlite::Connection {
         let connection = rusqlite::Connection::open(self.file()).unwrap();

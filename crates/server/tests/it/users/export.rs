@@ -2,7 +2,7 @@
 
 use super::{
     super::{client::sign_up, database::Database},
-    FIELDS, PLAIN, installed, run, serve,
+    FIELDS, PLAIN, create, installed, run, serve,
 };
 use serde_json::Value;
 use std::{fs, os::unix::fs::PermissionsExt as _};
@@ -121,4 +121,24 @@ fn users_move_between_installations_with_their_ids_and_passwords() {
     );
     let said = run(&to, &["import", "all.jsonl"], "").failure(1);
     assert!(said.contains("nothing was written") && said.contains("--skip-existing"), "{said}");
+}
+
+#[test]
+fn an_export_that_could_not_see_every_row_is_refused() {
+    let database = installed("export_hidden", PLAIN);
+    if !database.is_postgres() {
+        return;
+    }
+    create(&database, "ada@example.com");
+    let export = |file: &str| run(&database, &["export", "--output", file], "");
+    // May read every table, and is not above policies of rows.
+    database.execute("alter table \"session\" enable row level security");
+    assert!(
+        lines(&export("-").result()).iter().any(|row| row["table"] == "account"),
+        "the owner sees every row"
+    );
+    database.limit_to("pg_read_all_data");
+    let said = export("all.jsonl").failure(1);
+    assert!(said.contains("row-level security") && said.contains("session"), "{said}");
+    assert!(!database.folder().join("all.jsonl").exists());
 }
