@@ -26,6 +26,9 @@ const DELETED_AT_ONCE: u32 = 500;
 const STATEMENTS: u32 = 20;
 /// Sessions that one statement looks at: no index says which have ended.
 const LOOKED_AT: u32 = 1_000;
+/// How far from one look to the next the time moves that is believed. A clock that was set ten years ahead would have
+/// everything deleted that there is; so it has to be wrong for as many minutes as days, with somebody writing.
+const BELIEVED: Duration = Duration::from_hours(25);
 /// How long a session that has ended is kept. Upstream keeps it until somebody comes with its token.
 const GRACE: Duration = Duration::from_hours(7 * 24);
 
@@ -47,10 +50,8 @@ impl Due {
         is_now && self.0.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// As [`Self::is_now`], but not the first time: a server that has just started has made nothing that could end.
-    fn is_now_again(&self, now: Time) -> bool {
-        let is_first = self.0.load(Ordering::Relaxed) == i64::MIN;
-        self.is_now(now) && !is_first
+    fn is_first(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == i64::MIN
     }
 }
 
@@ -68,6 +69,8 @@ pub(crate) struct Housekeeping {
     /// What was written down so long ago.
     pub(crate) audit: Option<Duration>,
     pub(crate) due: Due,
+    /// The time of the last look, in milliseconds, as far as it was believed.
+    pub(crate) believed: AtomicI64,
     /// Whether somebody is at it, whose own writes are no reason to look again.
     pub(crate) is_busy: AtomicBool,
     /// The last session that was looked at.
@@ -78,9 +81,19 @@ impl Housekeeping {
     /// Somebody has written: looks around, beside them, if it is time.
     pub(crate) fn after_write(store: &Store) {
         let (now, ours) = (store.now(), store.housekeeping());
-        if ours.is_busy.load(Ordering::Relaxed) || !ours.due.is_now_again(now) {
+        if ours.is_busy.load(Ordering::Relaxed) {
             return;
         }
+        let (is_first, is_now) = (ours.due.is_first(), ours.due.is_now(now));
+        // A server that has just started has made nothing that could end.
+        if is_first {
+            ours.believed.store(now.millis(), Ordering::Relaxed);
+        }
+        if is_first || !is_now {
+            return;
+        }
+        let now = now.min(Time::from_millis(ours.believed.load(Ordering::Relaxed)) + BELIEVED);
+        ours.believed.store(now.millis(), Ordering::Relaxed);
         ours.is_busy.store(true, Ordering::Relaxed);
         let store = store.clone();
         store.env().clone().spawn(async move {

@@ -151,7 +151,7 @@ async fn changes_of_a_user_and_their_accounts_are_told() {
     link(&app, "github-1", "github", "").await;
     heard.take();
     let _ = browser.post("/update-user", json!({ "name": "Ada L." })).await.expecting(200);
-    assert_eq!(heard.lines(), ["user.updated +user"]);
+    assert_eq!(heard.lines(), ["user.updated +user +routine"]);
     let _ = browser.post("/unlink-account", json!({ "accountId": "github-1" })).await.expecting(200);
     let told = heard.take();
     let user = app.rows("user").await[0]["id"].as_str().expect("an id").to_owned();

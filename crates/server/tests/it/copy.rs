@@ -52,11 +52,12 @@ fn who_signed_up_before_signs_in_after_a_copy_there_and_back() {
             ("account", "3", "rows", 64),
             ("verification", "0", "rows", 64),
             ("narthexGuess", "0", "rows", 64),
+            ("audit_log", "6", "rows", 64),
         ]
     );
     let told: Vec<_> = told.lines().collect();
     assert_eq!(told[0], "user: 3 rows copied and checked");
-    assert_eq!(told.len(), 5, "{told:?}");
+    assert_eq!(told.len(), 6, "{told:?}");
 
     for database in [second, third] {
         let server = serve(&database);
@@ -95,7 +96,7 @@ fn a_copy_needs_an_empty_target_and_says_what_it_leaves() {
     assert_eq!((code, printed.as_str(), users(&second)), (Some(1), "", 1));
     assert_eq!(
         told,
-        "narthex: the target has rows already, in \"user\", \"session\", \"account\"; a copy adds to nothing: use an \
+        "narthex: the target has rows already, in \"user\", \"session\", \"account\", \"audit_log\"; a copy adds to nothing: use an \
          empty database\n"
     );
 }

@@ -97,5 +97,5 @@ fn the_alert_rules_ask_for_what_there_is_and_say_what_to_do() {
             assert!(!value(key).lines().next().unwrap().trim().is_empty(), "{name}: {key}");
         }
     }
-    assert_eq!(alerts.len(), 9, "{names:?}");
+    assert_eq!(alerts.len(), 10, "{names:?}");
 }
