@@ -98,10 +98,7 @@ fn large_bodies_fill_no_memory_and_keep_nobody_from_signing_up() {
             let _ = client.send(b" ");
             let reply = client.receive().unwrap();
             if reply.status == 503 {
-                assert_eq!(
-                    (reply.header("retry-after"), reply.header("connection")),
-                    (Some("1"), Some("close"))
-                );
+                assert_eq!(reply.header("retry-after"), Some("1"));
             }
             reply.status
         })

@@ -25,9 +25,9 @@ async fn no_renewal_moves_the_end() {
     assert_eq!(max_age(&reply.cookies()), Some("518400"), "the six days that are left");
     assert_snapshot!(reply, @r#"200 {"session":{"expiresAt":"[now+6d]","token":"[token]","createdAt":"[now-4d]","updatedAt":"[now]","ipAddress":"127.0.0.1","userAgent":"testkit","userId":"[id]","id":"[id]"},"user":{"name":"Ada","email":"ada@example.com","emailVerified":false,"image":null,"createdAt":"[now-4d]","updatedAt":"[now-4d]","id":"[id]"}}"#);
     app.advance(3 * DAY);
-    let commits = app.store().commits();
+    let rows = app.rows("session").await.to_vec();
     assert_eq!(browser.get("/get-session").await.cookies(), Vec::<String>::new());
-    assert_eq!(app.store().commits(), commits, "what cannot be prolonged is not written");
+    assert_eq!(app.rows("session").await.to_vec(), rows, "what cannot be prolonged is not written");
     app.advance(3 * DAY);
     assert_eq!(browser.get("/get-session").await.json()["user"]["email"], ADA);
     app.advance(MILLISECOND);
@@ -47,11 +47,11 @@ async fn a_lifetime_shorter_than_the_usual_one_is_the_lifetime() {
     body["rememberMe"] = json!(false);
     let _ = short.post("/sign-in/email", body).await.expecting(200);
     app.advance(Duration::from_hours(1));
-    let commits = app.store().commits();
+    let rows = app.rows("session").await.to_vec();
     for browser in [&browser, &short] {
         assert_eq!(browser.get("/get-session").await.json()["user"]["email"], ADA);
     }
-    assert_eq!(app.store().commits(), commits);
+    assert_eq!(app.rows("session").await.to_vec(), rows);
     app.advance(MILLISECOND);
     for browser in [&browser, &short] {
         assert_eq!(browser.get("/get-session").await.json(), Value::Null);
