@@ -49,6 +49,8 @@ mod postgres;
 #[cfg(test)]
 mod processes;
 #[cfg(test)]
+mod redis;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod server;

@@ -5,44 +5,16 @@ use super::{
         client::{get_session, sign_in, sign_out, sign_up},
         database::Database,
         metrics::{Scraped, measured},
+        redis::Redis,
         server::{Server, command},
     },
     PLAIN, assert_busy, logged, new_user, serve, signed_in,
 };
 use std::{
     fs,
-    os::unix::net::UnixStream,
-    path::Path,
-    process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
-
-/// One that keeps what it was told on disk. Killed when dropped.
-struct Redis(Child);
-
-impl Redis {
-    fn start(folder: &Path) -> Self {
-        let started = ["redis-server", "valkey-server"].iter().find_map(|program| {
-            let options = ["--port", "0", "--save", "", "--appendonly", "yes", "--unixsocket", "socket"];
-            Command::new(program).args(options).current_dir(folder).stdout(Stdio::null()).spawn().ok()
-        });
-        let redis = Self(started.expect("redis-server or valkey-server is installed"));
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while UnixStream::connect(folder.join("socket")).is_err() {
-            assert!(Instant::now() < deadline, "the Redis server that was started does not answer");
-            sleep(Duration::from_millis(10));
-        }
-        redis
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn metrics_count_what_a_redis_that_is_gone_does_not_answer() {

@@ -4,13 +4,10 @@ use super::{
     super::{
         client::{get_session, sign_in},
         database::Database,
-        server::{Server, wait_for},
+        redis::Redis,
+        server::Server,
     },
     Answer, PASSWORD, PLAIN, configure, create, installed, run, serve,
-};
-use std::{
-    os::unix::net::UnixStream,
-    process::{Child, Command, Stdio},
 };
 
 /// A browser's cookie and the id of its session.
@@ -81,37 +78,10 @@ fn it_is_said_how_long_browsers_may_remember_a_session() {
     answer.result();
 }
 
-/// A Redis on a socket. Killed when dropped.
-struct Redis(Child);
-
-impl Redis {
-    fn start(database: &Database) -> Self {
-        let started = ["redis-server", "valkey-server"].iter().find_map(|program| {
-            let options = ["--port", "0", "--save", "", "--unixsocket", "socket"];
-            Command::new(program)
-                .args(options)
-                .current_dir(database.folder())
-                .stdout(Stdio::null())
-                .spawn()
-                .ok()
-        });
-        let redis = Self(started.expect("redis-server or valkey-server is installed"));
-        wait_for(|| UnixStream::connect(database.folder().join("socket")).is_ok());
-        redis
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn sessions_in_redis_are_ended_too() {
     let database = Database::chosen("session_redis");
-    let _redis = Redis::start(&database);
+    let _redis = Redis::start(database.folder());
     let url = format!("unix://{}", database.folder().join("socket").display());
     configure(&database, &format!("{PLAIN}[secondary-storage]\nurl = {url:?}\n"));
     run(&database, &["migrate"], "").result();
