@@ -10,7 +10,7 @@ use crate::{
     guessing::Forgiven,
     happening::Happening,
     http::{
-        Reply, client_ip,
+        Reply, client_ip, cookie,
         cookies::{self, Cookie, Cookies},
         dispatch,
         router::Parameters,
@@ -28,7 +28,7 @@ use crate::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{CONTENT_TYPE, USER_AGENT},
+    header::{ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, USER_AGENT},
     request::Parts,
 };
 use serde::Serialize;
@@ -61,6 +61,8 @@ pub struct Ctx {
     cookie_header: String,
     cookies: Cookies,
     headers_out: Vec<(HeaderName, HeaderValue)>,
+    /// Whose request this was found to be, for hooks.
+    current: Option<SignedIn>,
     /// Who does it, where no client asks for it.
     pub(crate) actor: Option<&'static str>,
     /// Accounts whose failures the next transaction forgets.
@@ -126,6 +128,7 @@ impl Ctx {
             body: None,
             cookies: Cookies::default(),
             headers_out: Vec::new(),
+            current: None,
             actor: None,
             forgiven: Vec::new(),
         }
@@ -615,6 +618,64 @@ impl Ctx {
     /// The value of one of our signed cookies, if the signature is ours.
     pub(crate) fn signed_cookie(&self, cookie: &Cookie) -> Option<String> {
         cookies::signed(&self.cookie_header, &self.engine.signer, cookie)
+    }
+
+    /// Whose request `/get-session` has found this to be, for hooks that run after it.
+    pub fn current(&self) -> Option<&SignedIn> {
+        self.current.as_ref()
+    }
+
+    /// Nobody pays for it where no hook could ask.
+    pub(crate) fn found(&mut self, session: &Session, user: &User) {
+        if !self.engine.manifest.hooks.after.is_empty() {
+            self.current = Some(SignedIn { session: session.clone(), user: user.clone() });
+        }
+    }
+
+    /// A session's token with our signature, as its cookie has it.
+    pub fn sign_session_token(&self, token: &str) -> String {
+        self.engine.signer.sign(token)
+    }
+
+    /// Whether `signed` begins with a token and its signature, in any spelling of base64.
+    pub fn is_signed_session_token(&self, signed: &str) -> bool {
+        self.engine.signer.is_ours(signed)
+    }
+
+    /// For the rest of this request its cookie holds this session: `signed` is a token with our signature.
+    pub fn present_session(&mut self, signed: &str) {
+        let name = &self.engine.cookies.session_token.name;
+        self.cookie_header = cookie::with(&self.cookie_header, name, signed);
+    }
+
+    /// What the reply sets the session's cookie to: a token with our signature; nothing when it expires it.
+    pub fn session_set(&self) -> Option<String> {
+        self.cookies.value_of(&self.engine.cookies.session_token.name)
+    }
+
+    /// Sets a response header that pages of other origins may read.
+    pub fn expose_header(&mut self, name: HeaderName, value: HeaderValue) {
+        let exposed = self.headers_out.iter().find(|(other, _)| *other == ACCESS_CONTROL_EXPOSE_HEADERS);
+        let exposed = exposed.and_then(|(_, list)| list.to_str().ok()).unwrap_or_default();
+        let mut names: Vec<&str> = exposed.split(", ").filter(|other| !other.is_empty()).collect();
+        if !names.contains(&name.as_str()) {
+            names.push(name.as_str());
+        }
+        // Names of headers are header values.
+        if let Ok(names) = HeaderValue::try_from(names.join(", ")) {
+            self.set_header(ACCESS_CONTROL_EXPOSE_HEADERS, names);
+        }
+        self.set_header(name, value);
+    }
+
+    /// Scheme, host and port of the base URL.
+    pub fn base_origin(&self) -> &str {
+        &self.engine.resolved.base_origin
+    }
+
+    /// Runs what keeps a processor busy for long on the hashing threads; 503 when too many are waiting.
+    pub async fn compute<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        self.engine.hashing.run(job).await.map_err(Error::busy)
     }
 
     /// Sets a response header, whatever the handler answers.

@@ -328,9 +328,10 @@ impl<'m, P: Plugin> Setup<'m, P> {
         self.manifest.codes.extend(codes.iter().map(|code| (P::ID, *code)));
     }
 
-    /// Reports a mistake in the configuration; `build()` fails with all of them.
+    /// Reports a mistake in the plugin's section of the configuration, beginning with the option; `build()` fails with
+    /// all of them.
     pub fn refuse(&mut self, problem: impl Display) {
-        self.manifest.problems.push(format!("{}: {problem}", P::ID));
+        self.manifest.problems.push(format!("plugins.{}.{problem}", P::ID));
     }
 
     /// Runs before the endpoints under `path` (`/sign-up/email`, or `/sign-up/**`): may change the request's raw

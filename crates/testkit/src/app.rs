@@ -100,6 +100,12 @@ impl Builder {
         self
     }
 
+    /// Adds whatever this adds, in its place among the plugins.
+    pub fn install(mut self, add: impl FnOnce(AuthBuilder) -> AuthBuilder + Send + 'static) -> Self {
+        self.plugins.push(Box::new(add));
+        self
+    }
+
     /// Has this timer in place of the system's.
     pub fn timer(mut self, timer: &InstantTimer) -> Self {
         self.timer = Some(timer.clone());

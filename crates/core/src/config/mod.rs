@@ -133,6 +133,8 @@ impl Default for Config {
 pub(crate) struct Resolved {
     pub(crate) config: Config,
     pub(crate) base_path: String,
+    /// Scheme, host and port of the base URL.
+    pub(crate) base_origin: String,
     pub(crate) trusted_origins: TrustedOrigins,
     pub(crate) secrets: Secrets,
     pub(crate) expires_in: Duration,
@@ -189,10 +191,19 @@ impl Config {
             }
         }
         let (Some(secrets), true) = (secrets, problems.len() == before) else { return None };
-        let own = base.map(|base| base.origin().ascii_serialization());
-        let trusted_origins = TrustedOrigins::new(own.iter().chain(&self.trusted_origins));
+        let base_origin = base.map(|base| base.origin().ascii_serialization()).unwrap_or_default();
+        let own = Some(&base_origin).filter(|origin| !origin.is_empty());
+        let trusted_origins = TrustedOrigins::new(own.into_iter().chain(&self.trusted_origins));
         let expires_in = Duration::from_secs(self.session.expires_in.into());
         let max_lifetime = MaxLifetime::new(&self.session);
-        Some(Resolved { base_path, trusted_origins, secrets, expires_in, max_lifetime, config: self })
+        Some(Resolved {
+            base_path,
+            base_origin,
+            trusted_origins,
+            secrets,
+            expires_in,
+            max_lifetime,
+            config: self,
+        })
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod blocklist;
 pub mod claims;
 pub mod hash_pool;
 pub mod jwe;
+pub mod jwk;
 pub mod jws;
 pub mod password;
 pub mod signed;

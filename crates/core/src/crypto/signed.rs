@@ -7,7 +7,7 @@
 use std::fmt;
 
 use base64::Engine as _;
-use base64::alphabet::STANDARD as ALPHABET;
+use base64::alphabet::{STANDARD as ALPHABET, URL_SAFE};
 use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::{NO_PAD, STANDARD};
 use hmac::{Hmac, Mac as _};
@@ -21,6 +21,9 @@ const SIGNATURE: usize = 44;
 // Upstream: `atob` drops the two bits that the last character has too many, so each signature has four
 // spellings (kept: they are the same 32 bytes, and refusing three of them would protect nothing).
 const LENIENT: GeneralPurpose = GeneralPurpose::new(&ALPHABET, NO_PAD.with_decode_allow_trailing_bits(true));
+
+const URL_LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
 
 /// Signs values and opens signed ones.
 #[derive(Clone)]
@@ -52,6 +55,20 @@ impl Signer {
         let mut given = [0; 32];
         let length = LENIENT.decode_slice(signature.strip_suffix('=')?, &mut given).ok()?;
         (length == given.len() && constant_time_eq(&given, &self.signature(value))).then_some(value)
+    }
+
+    /// Whether what follows the first dot of `signed` is the signature of what is before it, in any spelling of base64:
+    /// of either alphabet, with padding or without.
+    ///
+    /// Upstream asks this of a bearer token and then reads the token as a cookie, as [`Self::open`] does (kept).
+    pub fn is_ours(&self, signed: &str) -> bool {
+        let mut parts = signed.split('.');
+        let (Some(value), Some(signature)) = (parts.next(), parts.next()) else { return false };
+        let signature = signature.split('=').next().unwrap_or_default();
+        let alphabet = if signature.contains(['-', '_']) { &URL_LENIENT } else { &LENIENT };
+        let mut given = [0; 32];
+        let length = alphabet.decode_slice(signature, &mut given);
+        length == Ok(given.len()) && constant_time_eq(&given, &self.signature(value))
     }
 
     fn signature(&self, value: &str) -> [u8; 32] {
@@ -136,6 +153,32 @@ mod tests {
             "abc.OaGAKSECM%2BxA5F6sZ3JyTIdBTQrjJrTFj7spmgYI1rI%3D",
         ] {
             assert_eq!(signer.open(refused), None, "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_signature_is_ours_in_any_spelling_of_base64() {
+        let signer = Signer::new(SECRET);
+        for signed in [
+            "abc.OaGAKSECM+xA5F6sZ3JyTIdBTQrjJrTFj7spmgYI1rI=",
+            "abc.OaGAKSECM+xA5F6sZ3JyTIdBTQrjJrTFj7spmgYI1rI",
+            "abc.OaGAKSECM-xA5F6sZ3JyTIdBTQrjJrTFj7spmgYI1rI",
+            "abc.OaGAKSECM+xA5F6sZ3JyTIdBTQrjJrTFj7spmgYI1rI=x",
+            "abc.OaGAKSECM+xA5F6sZ3JyTIdBTQrjJrTFj7spmgYI1rI=.more",
+        ] {
+            assert!(signer.is_ours(signed), "{signed}");
+        }
+        for other in [
+            "",
+            "abc",
+            "abc.",
+            "abc.x",
+            "abd.OaGAKSECM+xA5F6sZ3JyTIdBTQrjJrTFj7spmgYI1rI=",
+            "abc.OaGAKSECM+xA5F6sZ3JyTIdBTQrjJrTFj7spmgYI1rM=",
+            "abc.d.OaGAKSECM+xA5F6sZ3JyTIdBTQrjJrTFj7spmgYI1rI=",
+            "abc.éaGAKSECM+xA5F6sZ3JyTIdBTQrjJrTFj7spmgYI1rI=",
+        ] {
+            assert!(!signer.is_ours(other), "{other}");
         }
     }
 

@@ -63,7 +63,7 @@ impl GetSession {
     /// `GET /get-session`
     async fn get(&self, cx: &mut Ctx, Query(query): Query<GetSessionQuery>) -> Result<Json<Option<Current>>> {
         no_store(cx);
-        current(cx, &query, false).await.map(Json)
+        current(cx, &query, false).await.map(|current| answer(cx, current))
     }
 
     /// `POST /get-session`
@@ -79,8 +79,16 @@ impl GetSession {
                 Code::METHOD_NOT_ALLOWED_DEFER_SESSION_REQUIRED,
             ));
         }
-        current(cx, &query, true).await.map(Json)
+        current(cx, &query, true).await.map(|current| answer(cx, current))
     }
+}
+
+/// Hooks that run after this endpoint may ask whose request it is.
+fn answer(cx: &mut Ctx, current: Option<Current>) -> Json<Option<Current>> {
+    if let Some(Current { session, user, .. }) = &current {
+        cx.found(session, user);
+    }
+    Json(current)
 }
 
 fn no_store(cx: &mut Ctx) {

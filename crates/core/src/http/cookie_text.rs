@@ -11,7 +11,7 @@ use std::{
     collections::{BTreeMap, HashSet},
 };
 
-use super::percent::decode_component;
+use super::percent::{decode_component, encode_component};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,25 @@ pub(crate) fn is_for(set_cookie: &str, name: &str) -> bool {
 /// Whether `key` is `name` or a chunk of it.
 pub(crate) fn is_piece(key: &str, name: &str) -> bool {
     key == name || chunk_index(key, name).is_some()
+}
+
+/// A header in which `name` has this value, and every other well-formed cookie the one it had; of two with one name
+/// the last counts and stands where the first stood.
+pub(crate) fn with(header: &str, name: &str, value: &str) -> String {
+    let mut pairs: Vec<(&str, Cow<'_, str>)> = Vec::new();
+    let mut put = |name, value| match pairs.iter_mut().find(|(other, _)| *other == name) {
+        Some((_, other)) => *other = value,
+        None => pairs.push((name, value)),
+    };
+    for (name, value) in well_formed_pairs(header) {
+        put(name, decode(value));
+    }
+    if is_name(name) {
+        put(name, Cow::Borrowed(value));
+    }
+    let pairs: Vec<_> =
+        pairs.iter().map(|(name, value)| format!("{name}={}", encode_component(value))).collect();
+    pairs.join("; ")
 }
 
 /// Names, and values for [`raw_value`].

@@ -4,7 +4,7 @@
 
 use super::{
     cookie::{self, Attributes, SameSite},
-    encode_component,
+    decode_component, encode_component,
 };
 use crate::{
     config::{Config, CookieAttributes},
@@ -193,6 +193,17 @@ impl Cookies {
         self.lines = settled;
     }
 
+    /// What the last line for this name sets it to; nothing when it takes the cookie back.
+    pub(crate) fn value_of(&self, name: &str) -> Option<String> {
+        let line = |line: &&String| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('='));
+        let line = self.lines.iter().rfind(line)?;
+        let (pair, attributes) = line.split_once(';').unwrap_or((line, ""));
+        let (_, value) = pair.split_once('=')?;
+        let is_set =
+            !value.is_empty() && !attributes.split("; ").any(|attribute| attribute.trim() == "Max-Age=0");
+        is_set.then(|| decode_component(value).map_or_else(|| value.to_owned(), Cow::into_owned))
+    }
+
     fn expire_as(&mut self, name: &str, cookie: &Cookie) {
         self.write(name, "", &Attributes { max_age: Some(0), ..cookie.attributes.clone() });
     }
@@ -336,6 +347,22 @@ mod tests {
         let mut cookies = Cookies::default();
         cookies.set_in_pieces("", &cookie, "x", None);
         assert_eq!(lines(cookies), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_value_that_the_browser_will_have_is_told_and_none_that_is_taken_back() {
+        let cookie = data();
+        let signer = Signer::new("secret");
+        let mut cookies = Cookies::default();
+        assert_eq!(cookies.value_of("data"), None);
+        cookies.set_signed(&signer, &cookie, "one", None);
+        cookies.set_signed(&signer, &Cookie { name: "data_token".to_owned(), ..data() }, "other", None);
+        cookies.set_signed(&signer, &cookie, "two", Some(7));
+        assert_eq!(cookies.value_of("data"), Some(signer.sign("two")));
+        cookies.expire(&cookie);
+        assert_eq!(cookies.value_of("data"), None);
+        assert_eq!(cookies.value_of("data_token"), Some(signer.sign("other")));
+        assert_eq!(cookies.value_of("dat"), None);
     }
 
     /// A second factor is asked for after the cookies were set: no valid value may stay in the reply.

@@ -39,6 +39,7 @@ pub use self::{
     dispatch::Peer,
     extract::{Body, Extract, FormBody, FormCsrf, Query},
     origin_pattern::TrustedOrigins,
+    percent::decode_component,
     reply::{Json, Replies, Reply},
 };
 

@@ -25,7 +25,7 @@ pub(crate) fn encode_component(text: &str) -> Cow<'_, str> {
 
 /// `text` with every `%XX` as the byte it means, or nothing where JavaScript throws: at a `%` without two hex
 /// digits, and where the bytes are not UTF-8. A `+` stays a `+`.
-pub(super) fn decode_component(text: &str) -> Option<Cow<'_, str>> {
+pub fn decode_component(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }

@@ -271,7 +271,8 @@ impl Schema {
             if merged.iter().any(|other| other.table.name == table.name) {
                 problems.push(format!("table \"{}\" is declared twice", table.name));
             } else {
-                let (relation, own) = (table.name.to_owned(), table.fields.len());
+                let relation = table.relation.clone().unwrap_or_else(|| table.name.to_owned());
+                let own = table.fields.len();
                 merged.push(Merged { table, relation, own, installed: own });
             }
         }

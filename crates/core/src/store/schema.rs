@@ -226,6 +226,8 @@ impl Field {
 pub struct Table {
     /// Its name.
     pub name: &'static str,
+    /// Its name in the database, where that is another.
+    pub relation: Option<String>,
     /// Its columns in upstream's order, without `id`.
     pub fields: Vec<Field>,
     /// Whether its ids are texts of ours, whatever ids the operator has chosen.
@@ -237,7 +239,7 @@ pub struct Table {
 impl Table {
     /// A table without fields yet.
     pub fn new(name: &'static str) -> Self {
-        Self { name, fields: Vec::new(), has_own_ids: false, is_elsewhere: false }
+        Self { name, relation: None, fields: Vec::new(), has_own_ids: false, is_elsewhere: false }
     }
 
     /// Adds a column.

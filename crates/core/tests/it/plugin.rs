@@ -346,8 +346,8 @@ impl Plugin for Broken {
     const ID: &'static str = "broken";
 
     fn install(&self, setup: &mut Setup<'_, Self>) {
-        setup.refuse("its first mistake");
-        setup.refuse("its second mistake");
+        setup.refuse("first: is wrong");
+        setup.refuse("second: is wrong too");
         setup.get("/ok", Self::ok);
         setup.extend("nowhere", [Field::text("column")]);
         setup.extend(User::TABLE, [Field::text("email")]);
@@ -374,8 +374,8 @@ async fn every_mistake_is_reported_at_once() {
     let built = Auth::builder(config).plugin(Broken).plugin(Broken).build(store).await;
     let problems = built.err().expect("it is refused").problems.join("\n");
     insta::assert_snapshot!(problems, @r#"
-    broken: its first mistake
-    broken: its second mistake
+    plugins.broken.first: is wrong
+    plugins.broken.second: is wrong too
     GET /ok is registered twice, the second time by "broken"
     plugin "broken" is registered twice
     base-url = "ftp://example.com": must be http:// or https://, a host and perhaps a port

@@ -7,6 +7,7 @@ use narthex::{
     model::{AuditEntry, AuditQuery, User},
     store::StoreError,
 };
+use narthex_plugins::Plugins;
 use std::time::Duration;
 
 /// Entries that are asked for at a time.
@@ -75,18 +76,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     block_on(async {
         let store = database::inspect(&settings).await?;
-        let auth = reader(settings.config, store).await?;
+        let auth = reader(settings.config, &settings.options.plugins, store).await?;
         let query = query(arguments, &auth).await.map_err(|error| failed(&error))?;
         show(query, arguments, auth.store()).await
     })
 }
 
 /// An engine that asks the database alone, and leaves its tables as they are.
-async fn reader(mut config: Config, store: Store) -> Result<Auth, Failure> {
+async fn reader(mut config: Config, plugins: &Plugins, store: Store) -> Result<Auth, Failure> {
     config.database.migrate = Migrate::Off;
     config.secondary_storage.url = None;
     config.rate_limit.storage = None;
-    let builder = narthex_plugins::install(Auth::builder(config));
+    let builder = plugins.install(Auth::builder(config));
     builder.build(store).await.map_err(|error| Failure::Usage(error.problems))
 }
 

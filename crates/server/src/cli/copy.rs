@@ -1,7 +1,7 @@
 //! `narthex copy`: everything that one database has, into another of the same kind or of the other.
 
 use super::{Failure, block_on, database, print};
-use crate::settings::{Flags, Settings};
+use crate::settings::{Flags, ServerOptions, Settings};
 use narthex::{
     DatabaseOptions, Store, chain,
     store::{Copied, CopyOptions, Progress, Source, Step, StoreError, without_password},
@@ -25,9 +25,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Settings { mut config, .. } = Settings::load(&arguments.flags).map_err(Failure::Usage)?;
+    let Settings { mut config, options, .. } = Settings::load(&arguments.flags).map_err(Failure::Usage)?;
     // Nothing is signed here.
     config.secret = config.secret.or_else(|| Some("no cookie is signed with this placeholder".into()));
+    let ServerOptions { plugins, .. } = options;
     let has_secondary = config.secondary_storage.url.is_some();
     block_on(async {
         let (from, to) = (&arguments.from, &arguments.to);
@@ -35,7 +36,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let source = source.map_err(|error| unopened("--from", from, &error))?;
         let target = Store::open_with(to, &options(&config.database, to)).await;
         let target = target.map_err(|error| unopened("--to", to, &error))?;
-        let builder = database::engine(config).await?;
+        let builder = database::engine(config, &plugins).await?;
         let options = CopyOptions { leave_behind: arguments.leave_behind };
         let mut shown = Shown::new();
         let copied = builder.copy(source, target, options, |progress| shown.show(progress)).await;

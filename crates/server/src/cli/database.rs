@@ -6,6 +6,7 @@ use narthex::{
     Auth, AuthBuilder, Config, Migrate, RedisStorage, Store, chain,
     store::{StoreError, without_password},
 };
+use narthex_plugins::Plugins;
 use std::path::Path;
 
 /// Refuses to make a database where something is to be done with one.
@@ -71,14 +72,14 @@ pub(super) async fn existing(mut settings: Settings, access: Access) -> Result<A
     if config.database.migrate == Migrate::Auto {
         config.database.migrate = Migrate::Check;
     }
-    let auth = engine(config).await?.operator("cli").build(store).await;
+    let auth = engine(config, &settings.options.plugins).await?.operator("cli").build(store).await;
     auth.map_err(|error| Failure::Usage(error.problems))
 }
 
 /// The engine with all that is not the database.
-pub(super) async fn engine(config: Config) -> Result<AuthBuilder, Failure> {
+pub(super) async fn engine(config: Config, plugins: &Plugins) -> Result<AuthBuilder, Failure> {
     let elsewhere = config.secondary_storage.clone();
-    let builder = narthex_plugins::install(Auth::builder(config));
+    let builder = plugins.install(Auth::builder(config));
     let Some(url) = elsewhere.url else { return Ok(builder) };
     let storage = RedisStorage::open(&url, elsewhere.key_prefix).await.map_err(|error| {
         Failure::Failed(format!("secondary-storage.url = \"{}\": {}", without_password(&url), chain(&*error)))

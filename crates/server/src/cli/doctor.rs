@@ -212,7 +212,7 @@ async fn check_database(settings: &Settings, findings: &mut Findings) {
     check_clock(&store, findings).await;
     let migrate = settings.config.database.migrate;
     // That the secondary storage does not answer is told by its own check.
-    let Ok(builder) = database::engine(settings.config.clone()).await else {
+    let Ok(builder) = database::engine(settings.config.clone(), &settings.options.plugins).await else {
         return findings.fine("database", "answers");
     };
     let pending = builder.migrate(store, false).await;
@@ -260,7 +260,7 @@ async fn check_secondary(settings: &Settings, findings: &mut Findings) {
     if settings.config.secondary_storage.url.is_none() {
         return;
     }
-    match database::engine(settings.config.clone()).await {
+    match database::engine(settings.config.clone(), &settings.options.plugins).await {
         Ok(_) => findings.fine("secondary storage", "answers"),
         Err(Failure::Failed(problem)) => findings.wrong("secondary storage", problem),
         Err(Failure::Usage(problems)) => findings.wrong("secondary storage", problems.join("; ")),

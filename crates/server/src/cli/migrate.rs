@@ -26,7 +26,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         } else {
             database::open(&settings).await?
         };
-        let builder = database::engine(settings.config).await?;
+        let builder = database::engine(settings.config, &settings.options.plugins).await?;
         let migration = builder.migrate(store, !arguments.dry_run).await;
         let migration = migration.map_err(|error| Failure::Failed(error.to_string()))?;
         if migration.statements.is_empty() {

@@ -18,7 +18,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = Settings::load(&arguments.flags).map_err(Failure::Usage)?;
     let base_path = settings.config.path();
-    let routes = narthex_plugins::install(Auth::builder(settings.config)).routes();
+    let routes = settings.options.plugins.install(Auth::builder(settings.config)).routes();
     if arguments.json {
         let routes: Vec<_> = routes.iter().map(|route| as_json(&base_path, route)).collect();
         return print(&serde_json::to_string_pretty(&routes).map_err(Failure::failed)?);

@@ -65,11 +65,11 @@ async fn serve(
     let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose().map_err(Failure::failed)?;
     let store = database::open(&settings).await?;
     let Settings { config, options, listen, database, .. } = settings;
-    let ServerOptions { cors, http, tls, metrics, .. } = options;
+    let ServerOptions { cors, http, tls, metrics, plugins, .. } = options;
     let base_url = config.base_url.clone();
     let for_metrics = bind_metrics(&metrics).await?;
     let registry = for_metrics.as_ref().map(|_| metrics::install()).transpose().map_err(Failure::Failed)?;
-    let mut builder = database::engine(config).await?;
+    let mut builder = database::engine(config, &plugins).await?;
     if registry.is_some() {
         builder = builder.metrics();
     }

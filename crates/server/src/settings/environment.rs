@@ -100,6 +100,13 @@ pub(crate) fn apply(document: &mut Document, problems: &mut Vec<String>) {
     if let Some(secret) = variable("AUTH_SECRET").filter(|_| is_unset(document, "secret")) {
         document.set(&["secret"], secret.into(), Place::Variable("AUTH_SECRET".to_owned()));
     }
+    let named = |table: &Table, path: &[&str]| {
+        path.iter().try_fold(table.get("plugins")?, |value, key| value.get(key)).cloned()
+    };
+    if let Some(secret) = signs_tokens().filter(|_| named(&document.table, &["jwt", "secret"]).is_none()) {
+        let place = Place::Variable(JWT_SECRET.to_owned());
+        document.set(&["plugins", "jwt", "secret"], secret.expose().into(), place);
+    }
     let has_secret = !is_unset(document, "secret") || document.has("secrets");
     if let Some(secret) = signs_tokens().filter(|secret| !has_secret && is_long_enough(secret)) {
         let secret = secret.derive(FROM_JWT_SECRET).expose().to_owned();

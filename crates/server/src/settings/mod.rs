@@ -106,7 +106,7 @@ impl Settings {
         config.environment = if is_development { Environment::Development } else { Environment::Production };
         let is_secret_set = config.secrets.is_some()
             || config.secret.as_ref().is_some_and(|secret| !secret.expose().is_empty());
-        for problem in narthex_plugins::install(Auth::builder(config.clone())).check() {
+        for problem in options.plugins.install(Auth::builder(config.clone())).check() {
             let key = problem.split([':', ' ', '[']).next().unwrap_or_default();
             // What could not be read, and what is made later, is not checked by what stands in for it.
             if !is_told(&problems, key) && (key != "secret" || is_secret_set) {

@@ -4,6 +4,7 @@ use super::{
     cors::CorsOptions, http::HttpOptions, log::LogOptions, metrics::MetricsOptions, tls::TlsOptions,
     traces::TracesOptions,
 };
+use narthex_plugins::Plugins;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -33,6 +34,8 @@ pub(crate) struct ServerOptions {
     pub(crate) metrics: MetricsOptions,
     /// Traces of requests.
     pub(crate) traces: TracesOptions,
+    /// What can be left out; a section is enough to have it.
+    pub(crate) plugins: Plugins,
 }
 
 impl Default for ServerOptions {
@@ -46,6 +49,7 @@ impl Default for ServerOptions {
             tls: TlsOptions::default(),
             metrics: MetricsOptions::default(),
             traces: TracesOptions::default(),
+            plugins: Plugins::default(),
         }
     }
 }

@@ -1,0 +1,243 @@
+//! The key pairs: rows of `jwks`, the one that signs, and when the next one comes.
+//!
+//! Opening a row costs more than signing with it, so the key in use is remembered, and the table is asked again after
+//! a minute: by then a row that was added or deleted by somebody else has its effect. A new key signs only when it has
+//! been published for as long as others may remember the set; one that replaces a key that has ended signs at once,
+//! because nothing else could.
+//!
+//! Upstream: `plugins/jwt/adapter.ts`, `sign.ts`, `utils.ts`; it reads and decrypts for every token.
+
+use super::options::{Jwt, KeyPair};
+use narthex::{
+    crypto::{
+        at_rest::NONCE,
+        jwk::{Algorithm, SigningKey},
+    },
+    model,
+    prelude::*,
+    store::{Filter, Order, Record, Select},
+};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+/// How long others may remember the published keys, and we the rows.
+pub(super) const REMEMBERED: Duration = Duration::from_mins(5);
+const READ_AGAIN: Duration = Duration::from_mins(1);
+/// Rows that are looked at: nobody has so many keys.
+const MOST_KEYS: u32 = 100;
+
+model! {
+    /// A key pair.
+    pub struct Jwk in "jwks" {
+        /// The half that verifies, as JSON.
+        PUBLIC_KEY public_key: String = text("publicKey");
+        /// The half that signs, as JSON: encrypted, unless the options say otherwise.
+        [hidden] PRIVATE_KEY private_key: String = text("privateKey");
+        /// When it was made.
+        CREATED_AT created_at: Time = time("createdAt");
+        /// When it no longer signs.
+        EXPIRES_AT expires_at: Option<Time> = time("expiresAt").optional();
+        /// How it signs; rows of old have none.
+        ALG alg: Option<String> = text("alg").optional();
+        /// Its curve.
+        CRV crv: Option<String> = text("crv").optional();
+    }
+}
+
+impl Jwk {
+    /// How it signs; rows that do not say sign as the options say.
+    pub(super) fn algorithm(&self, jwt: &Jwt) -> Option<Algorithm> {
+        match &self.alg {
+            Some(name) => Algorithm::named(name),
+            None => Some(jwt.jwks.key_pair_config.alg),
+        }
+    }
+}
+
+/// A key that signs now.
+pub(super) struct Ready {
+    /// The header of its tokens.
+    pub(super) header: String,
+    pub(super) key: SigningKey,
+    read_at: Time,
+    expires_at: Option<Time>,
+}
+
+impl Ready {
+    fn has_ended(&self, now: Time) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+
+    fn is_recent(&self, now: Time) -> bool {
+        self.read_at <= now && now < self.read_at + READ_AGAIN
+    }
+}
+
+/// The keys in use.
+#[derive(Default)]
+pub(super) struct Keyring {
+    ready: RwLock<HashMap<Algorithm, Arc<Ready>>>,
+    /// One request at a time reads rows and makes keys.
+    busy: tokio::sync::Mutex<()>,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Keyring").finish_non_exhaustive()
+    }
+}
+
+impl Keyring {
+    fn remembered(&self, algorithm: Algorithm, now: Time) -> Option<Arc<Ready>> {
+        let ready = self.ready.read().unwrap_or_else(PoisonError::into_inner);
+        ready.get(&algorithm).filter(|ready| !ready.has_ended(now)).map(Arc::clone)
+    }
+}
+
+impl Jwt {
+    /// The key that signs with this algorithm now.
+    pub(super) async fn ready(&self, cx: &mut Ctx, algorithm: Algorithm) -> Result<Arc<Ready>> {
+        let now = cx.now();
+        let remembered = self.keyring.remembered(algorithm, now);
+        let _one = match remembered {
+            Some(ready) if ready.is_recent(now) => return Ok(ready),
+            // Still good while somebody else looks.
+            Some(ready) => match self.keyring.busy.try_lock() {
+                Ok(one) => one,
+                Err(_) => return Ok(ready),
+            },
+            None => self.keyring.busy.lock().await,
+        };
+        if let Some(ready) = self.keyring.remembered(algorithm, now).filter(|ready| ready.is_recent(now)) {
+            return Ok(ready);
+        }
+        let ready = Arc::new(self.read(cx, algorithm, now).await?);
+        let mut all = self.keyring.ready.write().unwrap_or_else(PoisonError::into_inner);
+        all.insert(algorithm, Arc::clone(&ready));
+        Ok(ready)
+    }
+
+    async fn read(&self, cx: &mut Ctx, algorithm: Algorithm, now: Time) -> Result<Ready> {
+        let mut keys =
+            cx.store().list(newest(Jwk::EXPIRES_AT.eq(None::<Time>).or(Jwk::EXPIRES_AT.gt(now)))).await?;
+        keys.retain(|key| key.algorithm(self) == Some(algorithm));
+        let chosen = match choose(&keys, now) {
+            Some(chosen) => chosen,
+            None => &self.make(cx, algorithm).await?,
+        };
+        let is_last = keys.first().is_none_or(|newest| newest.id == chosen.id);
+        if is_last && self.is_ending(chosen, now) {
+            // Until it has ended there is time to try again.
+            match self.make(cx, algorithm).await {
+                Ok(next) => tracing::info!(kid = next.id, "made the key that signs next"),
+                Err(error) => {
+                    tracing::error!(
+                        error = narthex::chain(&error),
+                        "the key that signs next could not be made"
+                    );
+                }
+            }
+        }
+        let key = self.open(cx, chosen, algorithm)?;
+        let kid = serde_json::Value::from(&*chosen.id);
+        Ok(Ready {
+            header: format!(r#"{{"alg":"{}","kid":{kid}}}"#, algorithm.name()),
+            key,
+            read_at: now,
+            expires_at: chosen.expires_at,
+        })
+    }
+
+    /// Whether the next key has to be published.
+    fn is_ending(&self, key: &Jwk, now: Time) -> bool {
+        let (Some(end), Some(interval)) = (key.expires_at, self.jwks.rotation_interval) else { return false };
+        let ahead = (REMEMBERED * 2).min(Duration::from_secs(interval.into()) / 2);
+        end <= now + ahead
+    }
+
+    fn open(&self, cx: &Ctx, key: &Jwk, algorithm: Algorithm) -> Result<SigningKey> {
+        let problem = |problem: String| {
+            Error::internal(format!(
+                "the private key {:?} in \"jwks\" cannot be used: {problem}. It is encrypted with the secret; put the one it \
+                 was made with back, as one of `secrets`, or delete the row",
+                key.id
+            ))
+        };
+        // Whoever changed the option has keys of both kinds.
+        let text = match serde_json::from_str::<Secret>(&key.private_key) {
+            Ok(encrypted) => {
+                cx.secrets().decrypt(encrypted.expose()).map_err(|error| problem(error.to_string()))?
+            }
+            Err(_) => Secret::from(&*key.private_key),
+        };
+        SigningKey::from_jwk(text.expose(), algorithm).map_err(|error| problem(error.to_string()))
+    }
+
+    /// A new key pair, in the table.
+    async fn make(&self, cx: &mut Ctx, algorithm: Algorithm) -> Result<Jwk> {
+        let modulus = self.jwks.pair(algorithm).and_then(|KeyPair { modulus_length, .. }| *modulus_length);
+        let made = cx.compute(move || {
+            let key = SigningKey::generate(algorithm, modulus)?;
+            Ok::<_, narthex::crypto::jwk::KeyError>((key.public_jwk(), key.private_jwk()?))
+        });
+        let (public_key, private_key) = made.await?.map_err(Error::internal)?;
+        let private_key = if self.jwks.disable_private_key_encryption {
+            private_key.to_string()
+        } else {
+            let encrypted =
+                cx.secrets().encrypt(&private_key, cx.random::<NONCE>()).map_err(Error::internal)?;
+            serde_json::Value::from(encrypted).to_string()
+        };
+        let now = cx.now();
+        let interval = self.jwks.rotation_interval;
+        let key = Jwk {
+            id: cx.new_id(),
+            public_key,
+            private_key,
+            created_at: now,
+            expires_at: interval.map(|seconds| now + Duration::from_secs(seconds.into())),
+            alg: Some(algorithm.name().to_owned()),
+            crv: algorithm.curve().map(str::to_owned),
+            extra: Record::default(),
+            hidden: Record::default(),
+        };
+        cx.transact(async |tx: &mut Tx| tx.create(&key).await).await
+    }
+
+    /// What is published, in the order in which it was made. There is at least one key where one would sign.
+    pub(super) async fn published(&self, cx: &mut Ctx) -> Result<Vec<Jwk>> {
+        let grace = Duration::from_secs(self.jwks.grace_period.into());
+        let has_keys = self.secret.is_none() || !self.audiences.is_empty();
+        let mut keys = cx.store().list(newest(Filter::everything())).await?;
+        if keys.is_empty() && has_keys {
+            let algorithm = match (&self.secret, self.audiences.first()) {
+                (Some(_), Some(audience)) => audience.alg,
+                _ => self.jwks.key_pair_config.alg,
+            };
+            self.ready(cx, algorithm).await?;
+            keys = cx.store().list(newest(Filter::everything())).await?;
+        }
+        let now = cx.now();
+        keys.retain(|key| key.expires_at.is_none_or(|end| end + grace > now));
+        keys.reverse();
+        Ok(keys)
+    }
+
+    /// The key of this id, whether or not it still signs.
+    pub(super) async fn key(&self, cx: &Ctx, id: &str) -> Result<Option<Jwk>> {
+        Ok(cx.store().find(Jwk::ID.eq(id)).await?)
+    }
+}
+
+fn newest(filter: Filter<Jwk>) -> Select<Jwk> {
+    Select::matching(filter).order_by(Jwk::CREATED_AT, Order::Descending).limit(MOST_KEYS)
+}
+
+/// Of those that sign, the newest first: the newest that everybody knows, or else the one that most may know.
+fn choose(keys: &[Jwk], now: Time) -> Option<&Jwk> {
+    keys.iter().find(|key| key.created_at + REMEMBERED <= now).or(keys.last())
+}

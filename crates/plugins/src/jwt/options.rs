@@ -1,0 +1,282 @@
+//! `[plugins.jwt]`, in upstream's nesting.
+
+use super::{keys::Keyring, span::Span};
+use narthex::{
+    Names, Secret,
+    crypto::jwk::{Algorithm, key_size},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::Duration};
+
+const DEFAULT_LIFETIME: Duration = Duration::from_mins(15);
+
+/// Tokens that other servers verify on their own: `GET /token`, `GET /jwks`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Jwt {
+    /// A secret that backends know too: then tokens are signed with it (HS256), and with a key pair only for those
+    /// `audiences` that say so. At least 32 characters. `JWT_SECRET`.
+    pub secret: Option<Secret>,
+    /// The key pairs that sign.
+    pub jwks: JwksOptions,
+    /// What a token says.
+    pub jwt: TokenOptions,
+    /// Who else gets tokens, with an algorithm of their own: `GET /token?audience=…`.
+    pub audiences: Vec<Audience>,
+    /// Do not put a token into `set-auth-jwt` of every `/get-session`.
+    pub disable_setting_jwt_header: bool,
+    /// Names in the database.
+    pub schema: SchemaOptions,
+    #[serde(skip)]
+    pub(super) keyring: Arc<Keyring>,
+}
+
+/// `[plugins.jwt.jwks]`
+#[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct JwksOptions {
+    /// Where else the public keys are published: `GET /jwks` is then not answered.
+    pub remote_url: Option<String>,
+    /// The key pairs that are made. Another algorithm takes effect with the next token.
+    pub key_pair_config: KeyPair,
+    /// Further algorithms that `audiences` may ask for.
+    pub key_pair_configs: Vec<KeyPair>,
+    /// Keep private keys in the database as they are, for a database that is encrypted itself.
+    pub disable_private_key_encryption: bool,
+    /// Seconds after which a key is replaced; never when absent. The next key is published some minutes before it
+    /// signs.
+    pub rotation_interval: Option<u32>,
+    /// Seconds for which a replaced key is still published. Must not be shorter than tokens are valid.
+    pub grace_period: u32,
+    /// Where the public keys are published, below the base path.
+    pub jwks_path: String,
+}
+
+impl Default for JwksOptions {
+    fn default() -> Self {
+        Self {
+            remote_url: None,
+            key_pair_config: KeyPair::default(),
+            key_pair_configs: Vec::new(),
+            disable_private_key_encryption: false,
+            rotation_interval: None,
+            grace_period: 2_592_000,
+            jwks_path: "/jwks".to_owned(),
+        }
+    }
+}
+
+/// What key pairs are like.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct KeyPair {
+    /// How tokens are signed.
+    pub alg: Algorithm,
+    /// The curve, which follows from the algorithm.
+    pub crv: Option<String>,
+    /// The bits of an RSA key: 2048, 3072, 4096 or 8192; 2048 when absent.
+    pub modulus_length: Option<u32>,
+}
+
+/// `[plugins.jwt.jwt]`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TokenOptions {
+    /// Who signs: the claim `iss`. The base URL's origin when absent.
+    pub issuer: Option<String>,
+    /// For whom: the claim `aud`. The base URL's origin when absent; with a shared secret none.
+    pub audience: Option<Recipients>,
+    /// How long a token is valid, such as `"15m"` or `"1 hour"`; 15 minutes when absent.
+    pub expiration_time: Option<Span>,
+    /// The claims, in place of all fields of the user: a field by `"user.email"` or `"session.id"`, or a constant by
+    /// `{ value = … }`.
+    pub define_payload: Option<Names<Claim>>,
+    /// The field that is the claim `sub`; `"user.id"` when absent.
+    pub get_subject: Option<String>,
+}
+
+/// One, or several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+pub enum Recipients {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+/// What a claim says.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema, Serialize)]
+#[serde(untagged)]
+pub enum Claim {
+    /// A field of the user or the session: `"user.email"`.
+    Field(String),
+    /// Always the same.
+    Constant(Constant),
+}
+
+/// What a claim always says.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Constant {
+    /// What.
+    pub value: serde_json::Value,
+}
+
+/// `[[plugins.jwt.audiences]]`
+#[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Audience {
+    /// The claim `aud`, and what `GET /token?audience=…` asks for.
+    pub audience: String,
+    /// How its tokens are signed: `jwks.key-pair-config` or one of `jwks.key-pair-configs`.
+    pub alg: Algorithm,
+}
+
+/// `[plugins.jwt.schema]`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SchemaOptions {
+    /// The table of key pairs.
+    pub jwks: TableNames,
+}
+
+/// `[plugins.jwt.schema.jwks]`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TableNames {
+    /// The table's name in the database.
+    pub model_name: Option<String>,
+    /// Columns by the name of the field that is kept in them.
+    pub fields: Names<String>,
+}
+
+/// Claims that are ours to set, and by which option they can be changed.
+const OURS: [(&str, &str); 5] = [
+    ("iat", "is the time at which the token is made"),
+    ("exp", "is set by jwt.expiration-time"),
+    ("iss", "is set by jwt.issuer"),
+    ("aud", "is set by jwt.audience"),
+    ("sub", "is set by jwt.get-subject"),
+];
+
+impl Jwt {
+    /// How long a token is valid.
+    pub(super) fn lifetime(&self) -> Duration {
+        self.jwt.expiration_time.as_ref().map_or(DEFAULT_LIFETIME, Span::duration)
+    }
+
+    /// Every mistake that the types let through, without the name of the section.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.secret.as_ref().is_some_and(|secret| secret.expose().chars().count() < 32) {
+            problems.push(
+                "secret: needs at least 32 characters; `openssl rand -base64 32` makes a good one".to_owned(),
+            );
+        }
+        self.jwks.check(&mut problems);
+        self.jwt.check(&mut problems);
+        let lifetime = self.lifetime().as_secs();
+        if self.jwks.rotation_interval.is_some() && u64::from(self.jwks.grace_period) < lifetime {
+            problems.push(format!(
+                "jwks.grace-period = {}: a replaced key must be published as long as its tokens are valid, {lifetime} seconds",
+                self.jwks.grace_period
+            ));
+        }
+        for (index, Audience { audience, alg }) in self.audiences.iter().enumerate() {
+            if audience.is_empty() {
+                problems.push(format!("audiences[{index}].audience: must not be empty"));
+            }
+            if self.audiences.iter().take(index).any(|other| other.audience == *audience) {
+                problems.push(format!("audiences[{index}].audience = {audience:?}: is there twice"));
+            }
+            if self.jwks.pair(*alg).is_none() {
+                problems.push(format!(
+                    "audiences[{index}].alg = \"{}\": no key is made for it; add {{ alg = \"{0}\" }} to jwks.key-pair-configs",
+                    alg.name()
+                ));
+            }
+        }
+        problems
+    }
+}
+
+impl JwksOptions {
+    /// What the keys of this algorithm are like, if there are to be any.
+    pub(super) fn pair(&self, algorithm: Algorithm) -> Option<&KeyPair> {
+        let further = self.key_pair_configs.iter().find(|pair| pair.alg == algorithm);
+        further.or_else(|| Some(&self.key_pair_config).filter(|pair| pair.alg == algorithm))
+    }
+
+    fn check(&self, problems: &mut Vec<String>) {
+        let further = self.key_pair_configs.iter().enumerate();
+        let further = further.map(|(index, pair)| (format!("jwks.key-pair-configs[{index}]"), pair));
+        for (key, pair) in
+            std::iter::once(("jwks.key-pair-config".to_owned(), &self.key_pair_config)).chain(further)
+        {
+            let curve = pair.alg.curve();
+            if let Some(crv) = pair.crv.as_deref().filter(|crv| Some(*crv) != curve) {
+                let right = curve.map_or("none".to_owned(), |curve| format!("{curve:?}"));
+                problems.push(format!("{key}.crv = {crv:?}: the curve of {} is {right}", pair.alg.name()));
+            }
+            match pair.modulus_length {
+                Some(bits) if curve.is_some() => problems.push(format!(
+                    "{key}.modulus-length = {bits}: keys for {} have none; it is for RS256 and PS256",
+                    pair.alg.name()
+                )),
+                Some(bits) if key_size(bits).is_none() => {
+                    problems.push(format!("{key}.modulus-length = {bits}: must be 2048, 3072, 4096 or 8192"));
+                }
+                _ => {}
+            }
+        }
+        if self.rotation_interval.is_some_and(|seconds| seconds < 60) {
+            problems.push(format!(
+                "jwks.rotation-interval = {}: must be at least 60 seconds, and is better a day or more",
+                self.rotation_interval.unwrap_or_default()
+            ));
+        }
+        let is_path = self.jwks_path.strip_prefix('/').is_some_and(|path| {
+            !path.is_empty()
+                && !path.ends_with('/')
+                && !path.contains("..")
+                && !path.contains([':', '*', '?', '#'])
+        });
+        if !is_path {
+            problems.push(format!(
+                "jwks.jwks-path = {:?}: must be a path below the base path, such as \"/jwks\" or \"/.well-known/jwks.json\"",
+                self.jwks_path
+            ));
+        }
+    }
+}
+
+impl TokenOptions {
+    fn check(&self, problems: &mut Vec<String>) {
+        for (name, claim) in self.define_payload.iter().flat_map(|claims| &claims.0) {
+            if let Some((_, instead)) = OURS.iter().find(|(ours, _)| ours == name) {
+                problems.push(format!("jwt.define-payload.{name}: {instead}"));
+            }
+            if let Claim::Field(path) = claim {
+                check_path(&format!("jwt.define-payload.{name}"), path, problems);
+            }
+        }
+        if let Some(path) = &self.get_subject {
+            check_path("jwt.get-subject", path, problems);
+        }
+    }
+}
+
+fn check_path(key: &str, path: &str, problems: &mut Vec<String>) {
+    let is_path = matches!(path.split_once('.'), Some(("user" | "session", field)) if !field.is_empty());
+    if !is_path {
+        problems.push(format!(
+            "{key} = {path:?}: must be a field of the user or the session, such as \"user.email\"; a constant is {{ value = {path:?} }}"
+        ));
+    } else if path == "session.token" {
+        problems.push(format!(
+            "{key} = {path:?}: would sign in whoever reads the token; `session.id` names the session"
+        ));
+    }
+}
