@@ -18,7 +18,7 @@ import { exchange } from "./lib/http.ts";
 import { type NormalStep, normalise } from "./lib/normalise.ts";
 import { BCRYPT, ODD_PASSWORDS, SCRYPT } from "./lib/passwords.ts";
 import { startRelay } from "./lib/relay.ts";
-import { options, scenario, SECRET, Stage } from "./lib/scenario.ts";
+import { options, scenario, Stage } from "./lib/scenario.ts";
 import { ONLY_OURS, schemaDifference, storedSchema } from "./lib/schema.ts";
 import { createSecondary, type Secondary } from "./lib/secondary.ts";
 import { type Server, startServer, stopHosts, type Target, type Wanted } from "./lib/servers.ts";
@@ -215,7 +215,7 @@ function walk(shared: Shared, other: Target, order: string, known: Known): Promi
           const change = schemaDifference(schema, await storedSchema(store.url));
           stage.expect(change === "", `the schema stays as it was:\n${change}`);
           for (const step of stage.steps) if ("rows" in step) for (const table of ONLY_OURS) delete step.rows[table];
-          return { steps: normalise({ steps: stage.steps, ddl: [], log: "" }, database, SECRET), made: walk.made, served, users };
+          return { steps: normalise({ steps: stage.steps, ddl: [], log: "" }, database, all.options), made: walk.made, served, users };
         });
       });
     });

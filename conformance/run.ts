@@ -11,7 +11,7 @@ import { OWN_TABLES, ownSchema, takeOwnRows } from "./lib/own-tables.ts";
 import { type NormalExchange, type NormalStep, normalise } from "./lib/normalise.ts";
 import { decisionPage, endpointOf, type Outcome, writeParity } from "./lib/parity.ts";
 import { play } from "./lib/play.ts";
-import { type Area, type Scenario, signingSecret } from "./lib/scenario.ts";
+import type { Area, Scenario } from "./lib/scenario.ts";
 import { MissingTool, narthexBinary, stopHosts, type Target } from "./lib/servers.ts";
 import { committed, strays, transcript, transcriptPath, writeTranscript } from "./lib/transcript.ts";
 import type { Database, Run } from "./lib/types.ts";
@@ -58,14 +58,13 @@ interface Result {
 
 async function referee(job: Job, target: Target): Promise<Result> {
   const { scenario, database } = job;
-  const secret = signingSecret(scenario.options);
   const left = await play(scenario, database, "upstream");
-  const upstream = normalise(left, database, secret);
+  const upstream = normalise(left, database, scenario.options);
   if (left.failure !== undefined) return { job, upstream, differences: [], failure: `upstream: ${left.failure}`, log: left.log };
   if (flags.record) return { job, upstream, differences: [], log: "" };
   const right = await play(scenario, database, target);
   const unexpected = target === "narthex" ? takeOwnRows(right) : [];
-  const other = normalise(right, database, secret);
+  const other = normalise(right, database, scenario.options);
   const expected = upstream.map((step) => (step.kind === "exchange" && target === "narthex" ? expectation(step, database) : step));
   const differences = compareRuns(expected, other, (step) => endpointOf(step, scenario));
   differences.unshift(...compareSchema(target === "narthex" ? { ...left, ddl: [...left.ddl, ...ownSchema(database)] } : left, right), ...unexpected);
@@ -199,7 +198,7 @@ function showStep(step: NormalStep): string {
   const { request, response, facts } = step;
   return [
     `  > ${request.method} ${request.target} ${JSON.stringify(request.headers)} ${typeof request.body === "string" ? request.body.slice(0, 300) : JSON.stringify(request.body)}`,
-    `  < ${response.status} ${JSON.stringify(response.headers)} ${response.body === null ? "" : String(response.body).slice(0, 500)} ${facts.join("; ")}${response.caches ? ` ${JSON.stringify(response.caches)}` : ""}`,
+    `  < ${response.status} ${JSON.stringify(response.headers)} ${response.body === null ? "" : String(response.body).slice(0, 500)} ${facts.join("; ")}${response.caches ? ` ${JSON.stringify(response.caches)}` : ""}${response.tokens ? ` ${JSON.stringify(response.tokens)}` : ""}`,
     `    ${JSON.stringify(step.rows)}`,
   ].join("\n");
 }

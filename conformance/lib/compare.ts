@@ -34,6 +34,7 @@ export function expectation(step: NormalExchange, database: Database): NormalExc
       headers: change.headers ?? step.response.headers,
       body: change.body !== undefined ? change.body : step.response.body,
       ...((change.caches ?? step.response.caches) ? { caches: change.caches ?? step.response.caches } : {}),
+      ...((change.tokens ?? step.response.tokens) ? { tokens: change.tokens ?? step.response.tokens } : {}),
     },
     rows: { ...step.rows, ...(change.rows?.[database] ?? {}) },
     facts: step.facts.filter((fact) => !gone.includes(fact)),
@@ -69,6 +70,7 @@ export function compareRuns(left: NormalStep[], right: NormalStep[], endpointOf:
       add("headers", expected.response.headers, actual.response.headers);
       add("body", expected.response.body, actual.response.body);
       add("what cookies remember", expected.response.caches, actual.response.caches);
+      add("what tokens say", expected.response.tokens, actual.response.tokens);
       // Rows that upstream has made and Narthex has not hold nothing to compare.
       if (!expected.differs?.narthex.rows) add("facts", expected.facts, actual.facts);
       compareRows(expected.rows, actual.rows, add);

@@ -7,8 +7,10 @@
  */
 import { createHmac, scryptSync, timingSafeEqual } from "node:crypto";
 import { bodyBytes } from "./http.ts";
+import { KeyRing, type SigningKey, type Token, tokensIn } from "./keys.ts";
 import { remembered } from "./remembered.ts";
-import { type Body, type Cell, type Database, type Differs, type Header, type Intent, type RecordedStep, type Row, type Run, SECONDARY, type SecondaryChange, type Sql, type StoredValue, type Tables } from "./types.ts";
+import { signingSecret } from "./scenario.ts";
+import { type Body, type Cell, type Database, type Differs, type Header, type Intent, type Options, type RawResponse, type RecordedStep, type Row, type Run, SECONDARY, type SecondaryChange, type Sql, type StoredValue, type Tables } from "./types.ts";
 
 const TRANSPORT_HEADERS = new Set(["date", "connection", "keep-alive", "content-length", "transfer-encoding"]);
 const RANDOM = /(?<![A-Za-z0-9])[A-Za-z0-9]{32}(?![A-Za-z0-9])/g;
@@ -36,6 +38,8 @@ export interface NormalResponse {
   body: Body;
   /** What its cookies remember of a session. */
   caches?: string[];
+  /** What the tokens in its other headers and in its body say. */
+  tokens?: string[];
 }
 
 export interface NormalExchange {
@@ -54,8 +58,8 @@ export type NormalStep =
   | { kind: "client"; result: string }
   | NormalExchange;
 
-export function normalise(run: Run, database: Database, secret: string): NormalStep[] {
-  const normaliser = new Normaliser(database, secret);
+export function normalise(run: Run, database: Database, options: Options): NormalStep[] {
+  const normaliser = new Normaliser(database, options);
   return run.steps.map((step) => normaliser.step(step));
 }
 
@@ -77,11 +81,21 @@ class Normaliser {
   private facts: string[] = [];
   /** Every time that a row has had: what a cookie remembers may be older than the rows are. */
   private readonly stored = new Set<number>();
+  private readonly secret: string;
+  private readonly keys: KeyRing;
+  /** All that SQL of the scenario's own has said: keys in it are no randomness of the server's. */
+  private said = "";
+  /** Numbers that the options say: they are no instants that depend on now. */
+  private readonly numbers: Set<string>;
 
   constructor(
     private readonly database: Database,
-    private readonly secret: string,
-  ) {}
+    options: Options,
+  ) {
+    this.secret = signingSecret(options);
+    this.keys = new KeyRing(options);
+    this.numbers = new Set(JSON.stringify(options).match(/\d+/g));
+  }
 
   step(step: RecordedStep): NormalStep {
     if (step.kind === "client") return { ...step, result: this.text(step.result) };
@@ -90,6 +104,8 @@ class Normaliser {
     this.learnTimes(step.rows);
     if (step.kind === "sql") {
       this.learnText(step.sql[this.database]);
+      this.said += step.sql[this.database];
+      this.learnKeys(step.rows);
       this.before = this.tables(step.rows);
       return { ...step, rows: this.before };
     }
@@ -108,6 +124,7 @@ class Normaliser {
       return { kind: "secondary", change, rows: this.before };
     }
     this.facts = [];
+    this.learnKeys(step.rows);
     this.learn(step.request.target, step.request.headers, step.request.body);
     const request = {
       method: step.request.method,
@@ -116,10 +133,14 @@ class Normaliser {
       body: this.body(step.request.body),
     };
     const caches = this.caches(step.response.headers);
+    const tokens = this.tokens(step.response);
+    // A header may say again what a cookie says.
+    const cookies = step.response.headers.filter(([name]) => name === "set-cookie").map(([, value]) => this.cookie(value));
     const headers = step.response.headers
       .filter(([name]) => !TRANSPORT_HEADERS.has(name))
-      .map(([name, value]): Header => [name, name === "set-cookie" ? this.cookie(value) : this.text(value)]);
-    const response = { status: step.response.status, headers, body: this.body(step.response.body), ...(caches ? { caches } : {}) };
+      .map(([name, value]): Header => [name, name === "set-cookie" ? (cookies.shift() ?? "") : this.text(value)]);
+    const body = this.body(step.response.body);
+    const response = { status: step.response.status, headers, body, ...(caches ? { caches } : {}), ...(tokens ? { tokens } : {}) };
     if (typeof step.response.body === "string") this.checkBodyTimes(step.response.body);
     const rows = this.tables(step.rows);
     const differs = step.differs && this.resolve(step.differs, response, rows);
@@ -130,13 +151,14 @@ class Normaliser {
   /** `undefined` when the intended difference does not show in this step. */
   private resolve(intent: Intent, response: NormalExchange["response"], rows: Tables): Differs | undefined {
     if (typeof intent.narthex !== "function") return { decision: intent.decision, narthex: intent.narthex };
-    const { status, headers, body, caches, rows: tables } = intent.narthex({ ...response, rows }, this.database, this.before);
+    const { status, headers, body, caches, tokens, rows: tables } = intent.narthex({ ...response, rows }, this.database, this.before);
     const changed = Object.entries(tables?.[this.database] ?? {}).filter(([table, content]) => rows[table] !== undefined && JSON.stringify(content) !== JSON.stringify(rows[table]));
     const narthex = {
       ...(status !== undefined && status !== response.status ? { status } : {}),
       ...(headers !== undefined && JSON.stringify(headers) !== JSON.stringify(response.headers) ? { headers } : {}),
       ...(body !== undefined && body !== response.body ? { body } : {}),
       ...(caches !== undefined && JSON.stringify(caches) !== JSON.stringify(response.caches) ? { caches } : {}),
+      ...(tokens !== undefined && JSON.stringify(tokens) !== JSON.stringify(response.tokens) ? { tokens } : {}),
       ...(changed.length > 0 ? { rows: { [this.database]: Object.fromEntries(changed) } } : {}),
     };
     return Object.keys(narthex).length > 0 ? { decision: intent.decision, narthex } : undefined;
@@ -225,7 +247,7 @@ class Normaliser {
     const found: string[] = [];
     for (const group of groups.values()) {
       const pieces = group.sort((left, right) => left.index - right.index).map(({ value }) => value);
-      const text = remembered(pieces.join(""), this.secret);
+      const text = remembered(pieces.join(""), this.secret) ?? this.signedCache(pieces.join(""));
       if (text === undefined) continue;
       this.cacheCount += 1;
       let offset = 0;
@@ -236,6 +258,59 @@ class Normaliser {
       found.push(this.cacheText(text));
     }
     return found.length > 0 ? found : undefined;
+  }
+
+  /** What a token in a cookie says that a key has signed, and not the secret. */
+  private signedCache(value: string): string | undefined {
+    const token = this.keys.open(value);
+    return token && `jwt ${token.header} ${token.payload}`;
+  }
+
+  /**
+   * Tokens in the answer become `<jwt:N+L>`: what they say is returned, to be compared as text, and that they have the
+   * right length shows in the placeholder. The same token twice is two, because a second may pass between them.
+   */
+  private tokens({ headers, body }: RawResponse): NormalResponse["tokens"] {
+    const places = [...headers.filter(([name]) => name !== "set-cookie").map(([, value]) => value), typeof body === "string" ? body : ""];
+    const found = places.flatMap(tokensIn).flatMap((value) => {
+      const token = this.keys.open(value);
+      return token ? [{ value, token }] : [];
+    });
+    for (const { value } of found) {
+      this.placeholders.delete(value);
+      this.placeholder("jwt", value, `+${value.length}`);
+    }
+    return found.length > 0 ? found.map(({ token }) => this.tokenText(token)) : undefined;
+  }
+
+  /** When it ends is reckoned from when it was issued: what is read apart may be a second off. */
+  private tokenText({ header, payload }: Token): string {
+    const { iat } = JSON.parse(payload) as { iat?: number };
+    const [, step = "", sign = "", since = ""] = /^(step\d+)([+-])(\d+)s$/.exec((typeof iat === "number" && this.second(iat)) || "") ?? [];
+    const written = payload.replace(/("(?:iat|nbf|exp)":)(\d+)(?=[,}])/g, (all, key: string, value: string) => {
+      if (step === "" || this.numbers.has(value)) return all;
+      const seconds = Number(`${sign}${since}`) + Number(value) - Number(iat);
+      return `${key}<seconds:${step}${seconds < 0 ? "-" : "+"}${Math.abs(seconds)}s>`;
+    });
+    return this.text(`${header} ${written}`);
+  }
+
+  /** What is random in new keys becomes `<jwk:N:member+L>`, `<jwk:N:member>` if nobody may see it, or `<encrypted:N>`. */
+  private learnKeys(rows: Tables) {
+    for (const key of this.keys.learn(rows)) {
+      if (Object.values(key.public).some((value) => this.said.includes(value))) continue;
+      this.name(key, Object.keys(key.private).length > 0);
+    }
+  }
+
+  private name(key: SigningKey, isWhole: boolean) {
+    const number = (this.counts.get("jwk") ?? 0) + 1;
+    this.counts.set("jwk", number);
+    for (const [member, value] of Object.entries(key.public)) this.placeholders.set(value, `<jwk:${number}:${member}+${value.length}>`);
+    if (!isWhole) return;
+    for (const [member, value] of Object.entries(key.private)) this.placeholders.set(value, `<jwk:${number}:${member}>`);
+    this.facts.push(`the private key is ${this.text(key.written)}`);
+    if (key.encrypted !== undefined) this.placeholder("encrypted", key.encrypted);
   }
 
   private cacheText(text: string): string {
@@ -346,6 +421,7 @@ class Normaliser {
         .replace(RANDOM, (match) => this.placeholders.get(match) ?? (this.literals.has(match) ? match : "<new>"))
         .replace(UUID, (match) => this.placeholders.get(match) ?? (this.literals.has(match) ? match : "<new>"))
         .replace(PASSWORD_IN_TEXT, "<new>")
+        .replace(KEY_IN_TEXT, "<new>")
         .replace(/"lastRequest":"?\d{13}"?/, "<time>")
         .replace(table === SECONDARY ? /\d{13}/g : NOTHING, "<time>")
         .replace(/\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|\+00)/g, "<time>");
@@ -394,6 +470,9 @@ function identity(table: string, row: Row): string {
   const column = table === SECONDARY ? row.key : row.id;
   return typeof column === "string" || typeof column === "number" ? String(column) : JSON.stringify(row);
 }
+
+/** A member of a key as JSON within JSON, or what is encrypted. */
+const KEY_IN_TEXT = /(?<=\\"[xyndpq][pqi]?\\":\\")[\w-]+|[0-9a-f]{82,}/g;
 
 const PASSWORD_IN_TEXT = /[0-9a-f]{32}:[0-9a-f]{128}/g;
 

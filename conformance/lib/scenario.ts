@@ -306,15 +306,17 @@ export class Stage {
     if (!condition) throw new Error(`expectation failed: ${message}`);
   }
 
-  /** Upstream's own client, in a browser that keeps cookies and sends an Origin header. */
-  client(settings: { plugins?: unknown[]; headers?: { [name: string]: string } } = {}) {
+  /** Upstream's own client, in a browser that keeps cookies and sends an Origin header; with `auth`, in a program that does neither. */
+  client(settings: { plugins?: unknown[]; headers?: { [name: string]: string }; auth?: { type: "Bearer"; token: () => string } } = {}) {
     const jar = new Jar();
     const customFetchImpl = async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
       const url = new URL(input instanceof Request ? input.url : String(input));
       const headers: Header[] = [];
       new Headers(init?.headers).forEach((value, name) => headers.push([name, value]));
-      if (jar.header !== "") headers.push(["cookie", jar.header]);
-      headers.push(["origin", new URL(this.baseURL).origin]);
+      if (settings.auth === undefined) {
+        if (jar.header !== "") headers.push(["cookie", jar.header]);
+        headers.push(["origin", new URL(this.baseURL).origin]);
+      }
       const body = init?.body === undefined || init.body === null ? null : String(init.body);
       const reply = await this.send({ method: init?.method ?? "GET", target: `${url.pathname}${url.search}`, headers, body });
       jar.take(reply.headers);
@@ -325,7 +327,7 @@ export class Stage {
     return createAuthClient({
       baseURL: this.baseURL,
       plugins: (settings.plugins ?? []) as [],
-      fetchOptions: { customFetchImpl: customFetchImpl as typeof fetch, headers: settings.headers ?? {} },
+      fetchOptions: { customFetchImpl: customFetchImpl as typeof fetch, headers: settings.headers ?? {}, ...(settings.auth ? { auth: settings.auth } : {}) },
     });
   }
 

@@ -22,14 +22,15 @@ const bare = (key: string) => (/^[A-Za-z0-9_-]+$/.test(key) ? key : JSON.stringi
 const isTable = (value: Json): value is { [key: string]: Json } =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-function literal(value: Json): string {
+/** `names` says whether the keys of tables are words of somebody's own, or else options. */
+function literal(value: Json, names = true): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "number" || typeof value === "boolean") return String(value);
   if (isTable(value)) {
     const entries = Object.entries(value).filter(([, item]) => item !== null);
-    return `{ ${entries.map(([key, item]) => `${bare(key)} = ${literal(item)}`).join(", ")} }`;
+    return `{ ${entries.map(([key, item]) => `${names ? bare(key) : spelling(key)} = ${literal(item, names)}`).join(", ")} }`;
   }
-  if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;
+  if (Array.isArray(value)) return `[${value.map((item) => literal(item, names)).join(", ")}]`;
   throw new Error(`no TOML for ${JSON.stringify(value)}`);
 }
 
@@ -45,8 +46,11 @@ function table(path: string[], value: { [key: string]: Json }, isOfNames = false
   const isSection = ([key, item]: [string, Json]) => isTable(item) && key !== "defaultValue";
   const own = entries.filter((entry) => !isSection(entry));
   const lines: string[] = [];
-  if (path.length > 0 && own.length > 0) lines.push("", `[${path.join(".")}]`);
-  for (const [key, item] of own) lines.push(`${spelled(key)} = ${literal(item)}`);
+  // A plugin is there because its section is, which may say nothing.
+  const isPlugin = path.length === 2 && path[0] === "plugins";
+  if (path.length > 0 && (own.length > 0 || isPlugin)) lines.push("", `[${path.join(".")}]`);
+  const isOfOptions = ([key, item]: [string, Json]) => Array.isArray(item) && item.every(isTable) && key !== "defaultValue";
+  for (const entry of own) lines.push(`${spelled(entry[0])} = ${literal(entry[1], !isOfOptions(entry))}`);
   for (const [key, item] of entries.filter(isSection)) {
     lines.push(...table([...path, spelled(key)], item as { [key: string]: Json }, !isOfNames && NAMES.has(key)));
   }

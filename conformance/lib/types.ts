@@ -53,6 +53,8 @@ export interface Change {
   body?: string | null;
   /** What cookies remember of a session. */
   caches?: string[];
+  /** What tokens say. */
+  tokens?: string[];
   /** Whole tables; those not listed must equal upstream's. */
   rows?: { [database in Database]?: Tables };
 }

@@ -10,12 +10,30 @@ import { redisStorage } from "@better-auth/redis-storage";
 import { betterAuth } from "better-auth";
 import { getMigrations } from "better-auth/db/migration";
 import { toNodeHandler } from "better-auth/node";
+import { bearer } from "better-auth/plugins/bearer";
+import { jwt } from "better-auth/plugins/jwt";
 import Sqlite from "better-sqlite3";
 import { Redis } from "ioredis";
 import { Pool } from "pg";
 
 /** @type {Map<number, () => Promise<void>>} */
 const running = new Map();
+
+/**
+ * What makes the plugins that a scenario names, in its order.
+ *
+ * @type {{ [id: string]: (options: any) => any }}
+ */
+const PLUGINS = { jwt, bearer };
+
+/** @param {Record<string, any>} named */
+function plugins(named) {
+  return Object.entries(named).map(([id, options]) => {
+    const make = PLUGINS[id];
+    if (!make) throw new Error(`no plugin is called ${id}`);
+    return make(options);
+  });
+}
 
 /**
  * Functions cannot be told over IPC: "now" stands for the one that dates begin with.
@@ -66,6 +84,7 @@ async function start({ id, options, url, secondary, passwordModule, sqliteModule
   const second = secondary ? await openSecondary(secondary) : undefined;
   const all = {
     ...revive(options),
+    ...(options.plugins ? { plugins: plugins(options.plugins) } : {}),
     ...(password ? { emailAndPassword: { ...options.emailAndPassword, password } } : {}),
     database,
     ...(second ? { secondaryStorage: second.storage } : {}),
