@@ -42,6 +42,8 @@ const REQUIRED = [
   "POST /update-session",
   "GET /list-accounts",
   "POST /unlink-account",
+  "GET /token",
+  "GET /jwks",
 ];
 
 /** What the two share, and how far the walk goes. */

@@ -29,6 +29,10 @@ const LIMITS = ["rateLimit.enabled"];
 const PATHS = ["disabledPaths", "advanced.skipTrailingSlashes"];
 const TABLES = ["user", "session", "account", "verification"].flatMap((table) => [`${table}.modelName`, `${table}.fields`, `${table}.additionalFields`]);
 const SESSIONS_ELSEWHERE = ["secondaryStorage", "session.storeSessionInDatabase", "session.preserveSessionInDatabase"];
+/** What decides who carries a bearer token, or is told one. */
+const BEARER = ["plugins.bearer", "plugins.bearer.requireSignature"];
+const JWT = (...names: string[]) => names.map((name) => `plugins.jwt.${name}`);
+const JWT_KEYS = JWT("jwks.remoteUrl", "jwks.keyPairConfig", "jwks.keyPairConfigs", "jwks.disablePrivateKeyEncryption", "jwks.rotationInterval", "jwks.gracePeriod", "disableSettingJwtHeader", "sessionCookieCache", "schema");
 const WHEN_THE_DATABASE_FAILS = "only when the database fails";
 
 export const CELLS: { [endpoint: string]: Cells } = {
@@ -54,6 +58,7 @@ export const CELLS: { [endpoint: string]: Cells } = {
   "GET /error": { options: ["basePath", "onAPIError.errorURL", "disabledPaths"], codes: [], unreachable: {} },
   "POST /sign-up/email": {
     options: [
+      "plugins.bearer",
       "secrets",
       ...WHEREVER_A_COOKIE_IS_SET,
       ...CHECKS,
@@ -98,6 +103,7 @@ export const CELLS: { [endpoint: string]: Cells } = {
   },
   "POST /sign-in/email": {
     options: [
+      "plugins.bearer",
       "secrets",
       ...CHECKS,
       ...COOKIES,
@@ -127,12 +133,12 @@ export const CELLS: { [endpoint: string]: Cells } = {
     unreachable: { FAILED_TO_CREATE_SESSION: WHEN_THE_DATABASE_FAILS },
   },
   "POST /sign-out": {
-    options: ["baseURL", "secrets", ...CHECKS, "emailAndPassword.enabled", ...PATHS, ...LIMITS, "rateLimit.max", "rateLimit.customRules", ...COOKIES, "session.cookieCache.enabled", ...SESSIONS_ELSEWHERE],
+    options: ["baseURL", "secrets", ...BEARER, ...CHECKS, "emailAndPassword.enabled", ...PATHS, ...LIMITS, "rateLimit.max", "rateLimit.customRules", ...COOKIES, "session.cookieCache.enabled", ...SESSIONS_ELSEWHERE],
     codes: [...BODY, ...ORIGIN, ...CALLBACKS],
     unreachable: {},
   },
   "GET /get-session": {
-    options: ["baseURL", "secrets", "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh", ...PATHS, ...LIMITS, "rateLimit.window", "rateLimit.max", "rateLimit.storage", "rateLimit.customRules", ...COOKIES, ...COOKIE_CACHE, "session.cookieCache.refreshCache", ...IDS, ...SESSIONS_ELSEWHERE],
+    options: ["baseURL", "secrets", "plugins.jwt", ...JWT("disableSettingJwtHeader", "sessionCookieCache"), ...BEARER, "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh", ...PATHS, ...LIMITS, "rateLimit.window", "rateLimit.max", "rateLimit.storage", "rateLimit.customRules", ...COOKIES, ...COOKIE_CACHE, "session.cookieCache.refreshCache", ...IDS, ...SESSIONS_ELSEWHERE],
     codes: [],
     unreachable: { FAILED_TO_GET_SESSION: "only when the database fails, or upstream cannot decode a cookie", VALIDATION_ERROR: "every query value is accepted as a boolean" },
   },
@@ -142,7 +148,7 @@ export const CELLS: { [endpoint: string]: Cells } = {
     unreachable: { FAILED_TO_GET_SESSION: WHEN_THE_DATABASE_FAILS },
   },
   "GET /list-sessions": {
-    options: ["session.freshAge", "session.expiresIn", "session.updateAge", "session.deferSessionRefresh", ...COOKIE_CACHE, ...IDS, ...SESSIONS_ELSEWHERE],
+    options: ["plugins.bearer", "session.freshAge", "session.expiresIn", "session.updateAge", "session.deferSessionRefresh", ...COOKIE_CACHE, ...IDS, ...SESSIONS_ELSEWHERE],
     codes: ["UNAUTHORIZED", "SESSION_NOT_FRESH"],
     unreachable: { INTERNAL_SERVER_ERROR: WHEN_THE_DATABASE_FAILS },
   },
@@ -163,6 +169,7 @@ export const CELLS: { [endpoint: string]: Cells } = {
   },
   "POST /change-password": {
     options: [
+      "plugins.bearer",
       "baseURL",
       "emailAndPassword.minPasswordLength",
       "emailAndPassword.maxPasswordLength",
@@ -204,10 +211,16 @@ export const CELLS: { [endpoint: string]: Cells } = {
     unreachable: {},
   },
   "POST /update-user": {
-    options: ["user.additionalFields", "session.updateAge", ...COOKIE_CACHE, ...IDS, ...SESSIONS_ELSEWHERE],
+    options: ["plugins.bearer", "user.additionalFields", "session.updateAge", ...COOKIE_CACHE, ...IDS, ...SESSIONS_ELSEWHERE],
     codes: [...BODY, ...ORIGIN, ...CALLBACKS, "UNAUTHORIZED", "EMAIL_CAN_NOT_BE_UPDATED", "FIELD_NOT_ALLOWED"],
     unreachable: { BODY_MUST_BE_AN_OBJECT: "the schema refuses the body first, with VALIDATION_ERROR" },
   },
+  "GET /token": {
+    options: ["baseURL", "secrets", ...JWT_KEYS, ...JWT("jwt.issuer", "jwt.audience", "jwt.expirationTime"), ...BEARER, "session.expiresIn", "session.updateAge", "session.deferSessionRefresh", "user.additionalFields", ...PATHS, ...["enabled", "maxAge", "strategy"].map((option) => `session.cookieCache.${option}`), ...IDS],
+    codes: ["UNAUTHORIZED"],
+    unreachable: {},
+  },
+  "GET /jwks": { options: ["secrets", ...JWT_KEYS, "plugins.jwt.jwks.jwksPath", ...PATHS, ...IDS], codes: [], unreachable: {} },
   "POST /update-session": {
     options: ["session.additionalFields", "session.updateAge", ...COOKIE_CACHE, ...IDS, ...SESSIONS_ELSEWHERE],
     codes: [...BODY, ...ORIGIN, ...CALLBACKS, "UNAUTHORIZED", "FIELD_NOT_ALLOWED"],

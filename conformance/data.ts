@@ -1,14 +1,15 @@
 /**
  * A database changes hands: written by one server it is served by the other, and given back.
  *
- * Old passwords and old session cookies work on the other server, neither finds anything to migrate, and the
- * schema stays as it is stored, byte for byte. Upstream reads Narthex's bcrypt with the lines of
+ * Old passwords, old session cookies and the key that signs tokens work on the other server, neither finds anything to
+ * migrate, and the schema stays as it is stored, byte for byte. Upstream reads Narthex's bcrypt with the lines of
  * `docs/guides/beside-better-auth.md`, and without them answers 500, as that page says.
  */
 import { pathToFileURL } from "node:url";
 import { hashPassword } from "better-auth/crypto";
 import { dropDatabases, type Store, withStore } from "./lib/database.ts";
 import { fromGuide } from "./lib/guide.ts";
+import { KeyRing, toldKeys } from "./lib/keys.ts";
 import { BCRYPT, ODD_PASSWORDS, SCRYPT } from "./lib/passwords.ts";
 import { options, scenario, Stage } from "./lib/scenario.ts";
 import { ONLY_OURS, schemaDifference, storedSchema } from "./lib/schema.ts";
@@ -41,7 +42,7 @@ const HANDOVERS: Omit<Handover, "database">[] = [
   { label: "filled by Node with the guide's lines, served by Narthex (auto)", first: { target: "upstream", with: { lines: true } }, second: { target: "narthex", with: { hash: "auto", ...NOTHING_TO_ADD } }, hashes: BCRYPT },
 ];
 
-const shared = scenario("handover", { options: options({ baseURL: "http://localhost:3000" }) }, async () => undefined);
+const shared = scenario("handover", { options: options({ plugins: { jwt: {}, bearer: {} } }) }, async () => undefined);
 
 async function on(database: Database, store: Store, directory: string, side: Side, work: (stage: Stage) => Promise<void>): Promise<void> {
   const { lines, ...rest } = side.with ?? {};
@@ -84,11 +85,25 @@ async function checkSignIns(stage: Stage, index: number, password: string): Prom
   return cookies;
 }
 
+/** Signs a token with the one key there is; whoever made the key, and the tokens before, this server tells it. */
+async function checkTokens(stage: Stage, cookie: string, before: string[]): Promise<string[]> {
+  const made = await stage.get("/token", { cookie });
+  const carried = await stage.get("/token", { headers: { authorization: `Bearer ${decodeURIComponent(/(?<=session_token=)[^;]+/.exec(cookie)?.[0] ?? "")}` } });
+  const told = await stage.get("/jwks");
+  const keys = new KeyRing({});
+  const count = keys.learn(toldKeys(told.json.keys)).length;
+  stage.expect(count === 1, `one key: ${told.text}`);
+  const tokens = [...before, String(made.json.token), String(carried.json.token)];
+  for (const token of tokens) stage.expect(keys.open(token) !== undefined, `${token} is signed with the key of ${told.text}`);
+  return tokens;
+}
+
 function handover({ first, second, hashes: format, database }: Handover): Promise<void> {
   return withStore(database, async (store, directory) => {
     const at = (side: Side, work: (stage: Stage) => Promise<void>) => on(database, store, directory, side, work);
     const cookies: string[] = [];
     const back: string[] = [];
+    let tokens: string[] = [];
     let schema = "";
     const unchanged = async (stage: Stage, by: Side) => {
       const change = schemaDifference(schema, await storedSchema(store.url));
@@ -101,6 +116,7 @@ function handover({ first, second, hashes: format, database }: Handover): Promis
         stage.expect(reply.status === 200, `user ${index} signs up: ${reply.text}`);
         cookies.push(reply.cookies);
       }
+      tokens = await checkTokens(stage, cookies[0] ?? "", tokens);
     });
     const before = await hashes(store);
     await at(second, async (stage) => {
@@ -113,6 +129,7 @@ function handover({ first, second, hashes: format, database }: Handover): Promis
         stage.expect(late.status === 200, `late user ${index} signs up: ${late.text}`);
         back.push(late.cookies);
       }
+      tokens = await checkTokens(stage, cookies[0] ?? "", tokens);
       await stage.post("/sign-out", undefined, { cookie: cookies[0] ?? "" });
       await unchanged(stage, second);
     });
@@ -130,6 +147,7 @@ function handover({ first, second, hashes: format, database }: Handover): Promis
         const late = await stage.signIn(`late${index}@example.com`, { password });
         stage.expect(late.json?.user?.name === `Late ${index}`, `a user made by ${second.target} signs in with ${JSON.stringify(password)}: ${late.text}`);
       }
+      await checkTokens(stage, back[0] ?? "", tokens);
       const taken = await stage.signUp("late0@example.com");
       stage.expect(taken.status === 422, `and is known: ${taken.text}`);
       await unchanged(stage, first);

@@ -58,6 +58,11 @@ export interface Token {
 /** Every text of the answer that looks like a token. */
 export const tokensIn = (answer: string): string[] => answer.match(TOKEN) ?? [];
 
+/** What everybody is told of the keys, as a row would hold it. */
+export function toldKeys(keys: { [member: string]: string }[]): Tables {
+  return { jwks: keys.map(({ kid = "", alg = "", ...jwk }) => ({ id: kid, alg, publicKey: JSON.stringify(jwk) })) };
+}
+
 export class KeyRing {
   private readonly known = new Map<string, { row: string; alg: string; key: KeyObject }>();
   private readonly secrets: Map<number | undefined, string>;

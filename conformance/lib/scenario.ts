@@ -44,7 +44,7 @@ export interface Scenario {
   covers: string[];
   /** A difference on purpose that shows in many steps; steps it does not change stay as they are. */
   differs?: Intent;
-  play: (stage: Stage) => Promise<void>;
+  play: (stage: Stage) => Promise<unknown>;
 }
 
 export interface Area {
@@ -68,7 +68,7 @@ function withSecondaryStorage(scenario: Scenario): Scenario {
 /** `secondary: false` is a scenario that means nothing with a secondary storage, `true` one that means nothing without. */
 type Setting = Partial<Omit<Scenario, "name" | "again" | "play">>;
 
-export function scenario(name: string, setting: Setting, play: (stage: Stage) => Promise<void>): Scenario {
+export function scenario(name: string, setting: Setting, play: (stage: Stage) => Promise<unknown>): Scenario {
   return {
     name,
     options: setting.options ?? options(),

@@ -5,6 +5,7 @@
  * seed ask for the same things. It keeps its own account of users, passwords and sessions and compares every
  * answer with it.
  */
+import { KeyRing, toldKeys } from "./keys.ts";
 import { ODD_PASSWORDS } from "./passwords.ts";
 import { Jar, type Stage } from "./scenario.ts";
 import type { Options } from "./types.ts";
@@ -66,8 +67,12 @@ const SESSION_FIELDS: Options = {
   device: { type: "string", required: false, input: false },
 };
 
+const PLUGINS: Options = { plugins: { jwt: {}, bearer: {} } };
+
 export class Walk {
   readonly users: User[] = [];
+  /** The last token that says who somebody is, whichever server made it. */
+  token: string | undefined;
   /** How often each move was made. */
   readonly made = new Map<string, number>();
   private readonly sessions: Session[] = [];
@@ -394,6 +399,41 @@ const MOVES: { [name: string]: Move } = {
       const answer = await walk.stage.result(device.client.$fetch("/update-session", { method: "POST", body: { device: "phone", theme: "dark" } }));
       if (device.session?.alive) walk.refused(answer, 400, "FIELD_NOT_ALLOWED");
       else walk.refused(answer, 401);
+    },
+  },
+  "ask for a token": {
+    endpoint: "GET /token",
+    weight: 4,
+    needs: PLUGINS,
+    play: async (walk) => {
+      const device = walk.device();
+      const answer = await walk.stage.result(device.client.$fetch<{ token: string }>("/token"));
+      if (walk.allowed(device, answer)) walk.token = answer.data?.token;
+    },
+  },
+  "show a session's token": {
+    endpoint: "GET /token",
+    weight: 3,
+    needs: PLUGINS,
+    play: async (walk) => {
+      const session = walk.anySession();
+      const [signed = ""] = /(?<=session_token=)[^;]+/.exec(session.cookie) ?? [];
+      const shown = walk.pick([session.token, signed, decodeURIComponent(signed)]);
+      const reply = await walk.stage.get("/token", { headers: { authorization: `Bearer ${shown}` } });
+      walk.expect(reply.status === (session.alive ? 200 : 401), `${session.user.email}, ${session.alive ? "alive" : "ended"}: ${reply.text}`);
+      if (session.alive) walk.token = String(reply.json.token);
+    },
+  },
+  "look at the keys": {
+    endpoint: "GET /jwks",
+    weight: 3,
+    needs: PLUGINS,
+    play: async (walk) => {
+      const answer = await walk.stage.result(walk.device().client.$fetch<{ keys: { [member: string]: string }[] }>("/jwks"));
+      walk.expect(answer.data?.keys.length === 1, `both sign with one key: ${JSON.stringify(answer)}`);
+      const keys = new KeyRing({});
+      keys.learn(toldKeys(answer.data?.keys ?? []));
+      walk.expect(walk.token === undefined || keys.open(walk.token) !== undefined, `${walk.token} is signed with one of ${JSON.stringify(answer)}`);
     },
   },
   "list the accounts": {
