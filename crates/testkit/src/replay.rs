@@ -5,6 +5,7 @@
 //! that. The format is described in `conformance/README.md`, whose harness records the transcripts.
 
 use crate::{app::TestApp, database::Dialect, remembered};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use narthex::{Clock as _, Config, Environment, Time, store::Kind};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -62,6 +63,7 @@ struct Difference {
     #[serde(default, deserialize_with = "given")]
     body: Option<Value>,
     caches: Option<Vec<String>>,
+    tokens: Option<Vec<String>>,
     rows: Option<BTreeMap<String, Tables>>,
 }
 
@@ -88,6 +90,9 @@ struct Response {
     /// What cookies remember of a session.
     #[serde(default)]
     caches: Vec<String>,
+    /// What tokens say, in headers other than cookies and then in the body.
+    #[serde(default)]
+    tokens: Vec<String>,
 }
 
 /// The recorded transcripts of one area.
@@ -190,6 +195,7 @@ impl Player {
                 expected.headers = difference.headers.clone().unwrap_or(expected.headers);
                 expected.body = difference.body.clone().unwrap_or(expected.body);
                 expected.caches = difference.caches.clone().unwrap_or(expected.caches);
+                expected.tokens = difference.tokens.clone().unwrap_or(expected.tokens);
             }
             let bytes = self.bytes(&request);
             let address = self.address;
@@ -244,7 +250,7 @@ impl Player {
         for piece in pieces(template) {
             match piece {
                 Piece::Text(piece) => text.push_str(piece),
-                Piece::Placeholder(name) => match self.known(name) {
+                Piece::Placeholder(name) => match known(&self.bound, name) {
                     Some(value) => text.push_str(&value),
                     None => {
                         text.push_str(&self.moment(name).unwrap_or_default());
@@ -253,15 +259,6 @@ impl Player {
             }
         }
         text
-    }
-
-    /// What a placeholder was bound to; a signature, also in its other spelling.
-    fn known(&self, name: &str) -> Option<String> {
-        let encoded =
-            name.strip_prefix("sig-decoded:").and_then(|number| self.bound.get(&format!("sig:{number}")));
-        let decoded =
-            encoded.map(|signature| signature.replace("%2B", "+").replace("%2F", "/").replace("%3D", "="));
-        self.bound.get(name).cloned().or(decoded)
     }
 
     /// The moment that `step3+60s` names, or `millis:step3+60s`, or `seconds:step3+60s`, as it is written.
@@ -292,7 +289,7 @@ impl Player {
             let expected = match piece {
                 Piece::Text(text) => text.to_owned(),
                 Piece::Placeholder(name) => {
-                    let known = bound.get(name).cloned().or_else(|| self.moment(name));
+                    let known = known(&bound, name).or_else(|| self.moment(name));
                     if let Some(known) = known {
                         known
                     } else {
@@ -341,6 +338,12 @@ impl Player {
         {
             self.differences
                 .push(format!("{place}: cookies remember {caches:?} instead of {:?}", expected.caches));
+        }
+        let tokens = tokens(answer);
+        if tokens.len() != expected.tokens.len()
+            || !expected.tokens.iter().zip(&tokens).all(|(expected, actual)| self.matches(expected, actual))
+        {
+            self.differences.push(format!("{place}: tokens say {tokens:?} instead of {:?}", expected.tokens));
         }
         let is_same = match &expected.body {
             Value::Null => answer.body.is_empty(),
@@ -435,6 +438,38 @@ impl Player {
     }
 }
 
+/// What a placeholder was bound to; a signature, also in its other spelling.
+fn known(bound: &HashMap<String, String>, name: &str) -> Option<String> {
+    if let Some(value) = bound.get(name) {
+        return Some(value.clone());
+    }
+    if let Some(number) = name.strip_prefix("sig-decoded:") {
+        let encoded = bound.get(&format!("sig:{number}"))?;
+        return Some(encoded.replace("%2B", "+").replace("%2F", "/").replace("%3D", "="));
+    }
+    let decoded = bound.get(&format!("sig-decoded:{}", name.strip_prefix("sig:")?))?;
+    Some(decoded.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D"))
+}
+
+/// Header and payload of every token in the answer, as they are written.
+fn tokens(answer: &Answer) -> Vec<String> {
+    let headers =
+        answer.headers.iter().filter(|(name, _)| name != "set-cookie").map(|(_, value)| value.clone());
+    headers.chain([answer.text()]).flat_map(|text| tokens_in(&text)).collect()
+}
+
+fn tokens_in(text: &str) -> Vec<String> {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+    let decode = |part: &str| String::from_utf8(URL_SAFE_NO_PAD.decode(part).ok()?).ok();
+    let said = |token: &str| {
+        let [header, payload, signature]: [&str; 3] = token.split('.').collect::<Vec<_>>().try_into().ok()?;
+        URL_SAFE_NO_PAD.decode(signature).ok()?;
+        Some(format!("{} {}", decode(header)?, decode(payload)?))
+    };
+    let runs = text.split(|character: char| !is_part(character)).filter(|run| run.starts_with("eyJ"));
+    runs.filter_map(said).collect()
+}
+
 enum Piece<'a> {
     Text(&'a str),
     Placeholder(&'a str),
@@ -451,6 +486,9 @@ fn pieces(template: &str) -> Vec<Piece<'_>> {
             "sig-decoded:",
             "hash:",
             "cache:",
+            "jwt:",
+            "jwk:",
+            "encrypted:",
             "uuid:",
             "step",
             "millis:step",
@@ -493,7 +531,14 @@ fn shape<'a>(name: &str, text: &'a str) -> Option<&'a str> {
             .len(),
         "sig" => run(|character| character.is_ascii_alphanumeric() || character == '%'),
         "sig-decoded" => 44,
-        "cache" => name.rsplit_once('+')?.1.parse().ok()?,
+        "cache" | "jwt" => name.rsplit_once('+')?.1.parse().ok()?,
+        "jwk" => match name.rsplit_once('+') {
+            Some((_, length)) => length.parse().ok()?,
+            None => {
+                run(|character| character.is_ascii_alphanumeric() || character == '-' || character == '_')
+            }
+        },
+        "encrypted" => run(|character| character.is_ascii_hexdigit()),
         "hash" => run(|character| character.is_ascii_hexdigit() || character == ':'),
         _ => return None,
     };
