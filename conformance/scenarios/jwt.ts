@@ -244,8 +244,11 @@ async function privateKeys(stage: Stage) {
   const quoted = (text: string) => `"${text}"`;
   const versions = (secret(stage) ?? []).map(({ version, value }) => quoted(`$ba$${version}$${ENCRYPTED[value] ?? ""}`));
   const bare = [SECRET, CURRENT, FORMER].map((each) => quoted(ENCRYPTED[each] ?? ""));
-  const first = ENCRYPTED[CURRENT] ?? "";
-  const odd = [quoted(`$ba$9$${first}`), quoted(`$ba$$${first}`), quoted(`$ba$2${first}`), quoted(first.toUpperCase()), quoted(`${first.slice(0, -1)}0`), quoted("00"), quoted(""), first, "", privateText("first"), "null", "[]"];
+  const [current] = secret(stage) ?? [];
+  const version = current ? `$ba$${current.version}$` : "";
+  const good = ENCRYPTED[current?.value ?? SECRET] ?? "";
+  const odd = [`${version}${good.toUpperCase()}`, `${version}${good.slice(0, -1)}0`, `${version}${good.slice(2)}`, `${version}${good}0`, `${version}00`, version, `$ba$9$${good}`, `$ba$$${good}`, `$ba$2${good}`, `$ba$${good}`].map(quoted);
+  odd.push(`${version}${good}`, "", privateText("first"), "null", "[]");
   for (const [index, text] of [...versions, ...bare, ...odd].entries()) {
     await stage.sql(only(`key-${index}`, { private: text }));
     const reply = await token(stage, ada.cookies);
@@ -407,7 +410,7 @@ export default area("jwt", [
 
   scenario("public-keys", { options: withJwt(plain), secondary: false, covers: [JWKS] }, async (stage) => {
     await stage.sql(insert("plain"));
-    for (const text of ['{"kty":"OKP","use":"sig","alg":"other","kid":"own","crv":"X","x":"AA"}', "{}", " [1,2] ", "null", '"text"', "", "not json"]) {
+    for (const text of ['{"kty":"OKP","use":"sig","alg":"other","kid":"own","crv":"X","x":"AA"}', "{}", "", "not json"]) {
       await stage.sql(`UPDATE "jwks" SET "publicKey" = '${text}'`);
       await stage.get("/jwks");
     }
