@@ -154,8 +154,8 @@ impl Jwt {
 
     /// Whether the next key has to be published.
     fn is_ending(&self, key: &Jwk, now: Time) -> bool {
-        let (Some(end), Some(interval)) = (key.expires_at, self.jwks.rotation_interval) else { return false };
-        let ahead = (REMEMBERED * 2).min(Duration::from_secs(interval.into()) / 2);
+        let (Some(end), Some(interval)) = (key.expires_at, self.jwks.rotation()) else { return false };
+        let ahead = (REMEMBERED * 2).min(interval / 2);
         end <= now + ahead
     }
 
@@ -193,13 +193,12 @@ impl Jwt {
             serde_json::Value::from(encrypted).to_string()
         };
         let now = cx.now();
-        let interval = self.jwks.rotation_interval;
         let key = Jwk {
             id: cx.new_id(),
             public_key,
             private_key,
             created_at: now,
-            expires_at: interval.map(|seconds| now + Duration::from_secs(seconds.into())),
+            expires_at: self.jwks.rotation().map(|interval| now + interval),
             alg: Some(algorithm.name().to_owned()),
             crv: algorithm.curve().map(str::to_owned),
             extra: Record::default(),

@@ -42,7 +42,6 @@ const UNKNOWN_AUDIENCE: Code = Code::new("UNKNOWN_AUDIENCE", "There are no token
 const SET_AUTH_JWT: HeaderName = HeaderName::from_static("set-auth-jwt");
 /// As long as [`keys::REMEMBERED`].
 const FOR_FIVE_MINUTES: HeaderValue = HeaderValue::from_static("public, max-age=300, must-revalidate");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 impl Plugin for Jwt {
     const ID: &'static str = "jwt";
@@ -139,7 +138,6 @@ impl Jwt {
         signed_in: &SignedIn,
         audience: Option<&str>,
     ) -> Result<Json<Token>> {
-        cx.set_header(CACHE_CONTROL, NO_STORE);
         let token = self.issue(cx, signed_in, audience).await?;
         Ok(Json(Token { token }))
     }

@@ -44,7 +44,7 @@ pub struct JwksOptions {
     pub key_pair_configs: Vec<KeyPair>,
     /// Keep private keys in the database as they are, for a database that is encrypted itself.
     pub disable_private_key_encryption: bool,
-    /// Seconds after which a key is replaced; never when absent. The next key is published some minutes before it
+    /// Seconds after which a key is replaced; never when absent or 0. The next key is published some minutes before it
     /// signs.
     pub rotation_interval: Option<u32>,
     /// Seconds for which a replaced key is still published. Must not be shorter than tokens are valid.
@@ -178,7 +178,7 @@ impl Jwt {
         self.jwks.check(&mut problems);
         self.jwt.check(&mut problems);
         let lifetime = self.lifetime().as_secs();
-        if self.jwks.rotation_interval.is_some() && u64::from(self.jwks.grace_period) < lifetime {
+        if self.jwks.rotation().is_some() && u64::from(self.jwks.grace_period) < lifetime {
             problems.push(format!(
                 "jwks.grace-period = {}: a replaced key must be published as long as its tokens are valid, {lifetime} seconds",
                 self.jwks.grace_period
@@ -203,10 +203,17 @@ impl Jwt {
 }
 
 impl JwksOptions {
+    /// After how long a key is replaced, if it is.
+    pub(super) fn rotation(&self) -> Option<Duration> {
+        self.rotation_interval
+            .filter(|seconds| *seconds > 0)
+            .map(|seconds| Duration::from_secs(seconds.into()))
+    }
+
     /// What the keys of this algorithm are like, if there are to be any.
     pub(super) fn pair(&self, algorithm: Algorithm) -> Option<&KeyPair> {
-        let further = self.key_pair_configs.iter().find(|pair| pair.alg == algorithm);
-        further.or_else(|| Some(&self.key_pair_config).filter(|pair| pair.alg == algorithm))
+        let all = std::iter::once(&self.key_pair_config).chain(&self.key_pair_configs);
+        all.into_iter().find(|pair| pair.alg == algorithm)
     }
 
     fn check(&self, problems: &mut Vec<String>) {
@@ -231,7 +238,7 @@ impl JwksOptions {
                 _ => {}
             }
         }
-        if self.rotation_interval.is_some_and(|seconds| seconds < 60) {
+        if self.rotation_interval.is_some_and(|seconds| (1..60).contains(&seconds)) {
             problems.push(format!(
                 "jwks.rotation-interval = {}: must be at least 60 seconds, and is better a day or more",
                 self.rotation_interval.unwrap_or_default()

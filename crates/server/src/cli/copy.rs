@@ -25,10 +25,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Settings { mut config, options, .. } = Settings::load(&arguments.flags).map_err(Failure::Usage)?;
+    let Settings { mut config, options: ServerOptions { plugins, .. }, .. } =
+        Settings::load(&arguments.flags).map_err(Failure::Usage)?;
     // Nothing is signed here.
     config.secret = config.secret.or_else(|| Some("no cookie is signed with this placeholder".into()));
-    let ServerOptions { plugins, .. } = options;
     let has_secondary = config.secondary_storage.url.is_some();
     block_on(async {
         let (from, to) = (&arguments.from, &arguments.to);
