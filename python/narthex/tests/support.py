@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hmac
 import json
 import ssl
@@ -87,7 +88,9 @@ class Server:
             def do_GET(self) -> None:
                 server.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
                 self.close_connection = True
-                server.handler(self)
+                with contextlib.suppress(ConnectionError):
+                    # Who asked has left.
+                    server.handler(self)
 
             do_CONNECT = do_GET  # noqa: N815 - http.server's name
 

@@ -315,10 +315,33 @@ def test_no_credential_and_a_bad_one_are_told_apart(clock: FakeClock) -> None:
         ):
             with pytest.raises(InvalidCredential):
                 auth.optional(Request("GET", [header], []))
-        for cookie in ("better-auth.session_token=a\x01b", "better-auth.session_token=" + "x" * 17000):
+        for cookie in ("better-auth.session_token=a\x01b", "better-auth.session_token=" + "x" * 66000):
             with pytest.raises(InvalidCredential):
                 auth.optional(request(cookie))
         assert auth.optional(request("better-auth.session_data=x")) is None
+
+
+def test_where_a_user_is_optional_a_cookie_of_an_ended_session_is_none_and_a_token_of_one_is_refused(
+    clock: FakeClock,
+) -> None:
+    issuer = Issuer(ISSUER, clock=clock)
+    auth = Authenticator(issuer=ISSUER, clock=clock, revocations=True)
+    with issuer.serving(auth):
+        session = issuer.session()
+        cookie = f"better-auth.session_token={session}.c2ln"
+        found = auth.optional(request(cookie))
+        assert found is not None
+        assert found.id == "user-1"
+        issuer.revoke_session(f"session-{session[:8]}")
+        assert auth.optional(request(cookie)) is None
+        assert auth.optional(request("better-auth.session_token=unknown.c2ln")) is None
+        for bearer in (session, "unknown"):
+            with pytest.raises(InvalidCredential):
+                auth.optional(request(bearer=bearer))
+        for what in (request(cookie), request(bearer=session)):
+            assert outcome(auth, what) == "revoked"
+        with pytest.raises(Forbidden):
+            auth.optional(request(issuer.cookie(banned=True)["Cookie"]))
 
 
 def test_session_tokens_are_refused_where_they_are_not_taken(clock: FakeClock) -> None:

@@ -22,6 +22,7 @@ from .errors import (
     Forbidden,
     InvalidCredential,
     NotAuthenticated,
+    SessionEnded,
 )
 from .fetch import Fetch, fetch
 from .jwks import FixedKeys, JwksOptions, Keys, RemoteKeys
@@ -72,6 +73,7 @@ class Authenticator(Generic[UserT]):
         self.clock = clock or Clock()
         self.metrics = Metrics(activity_fields, observer)
         self._transport = fetch
+        self._follows = True
         self._user_type = user_type
         if user_type is not None:
             check_user_type(user_type)
@@ -159,17 +161,20 @@ class Authenticator(Generic[UserT]):
         return user
 
     def optional(self, request: Request) -> UserT | None:
-        """The user, or `None` for a request without a credential; a bad credential is refused all the same."""
+        """The user, or `None` without a credential, or with a cookie whose session has ended.
+
+        Any other bad credential is refused all the same.
+        """
         try:
             return self.authenticate(request)
-        except NotAuthenticated:
+        except (NotAuthenticated, SessionEnded):
             return None
 
     async def optional_async(self, request: Request) -> UserT | None:
         """As `optional`, without blocking the event loop."""
         try:
             return await self.authenticate_async(request)
-        except NotAuthenticated:
+        except (NotAuthenticated, SessionEnded):
             return None
 
     def _recorded(self, request: Request, requirement: Requirement | None) -> Steps[UserT]:
@@ -234,9 +239,14 @@ class Authenticator(Generic[UserT]):
     def _session(self, credential: Credential) -> Steps[UserT]:
         if self._sessions is None:
             raise InvalidCredential("nobody to ask for the session")
-        session: Session = yield from self._sessions.find(credential)
-        if self._revocations is not None:
-            yield from self._revocations.check(session.user["id"], session.id, session.asked)
+        try:
+            session: Session = yield from self._sessions.find(credential)
+            if self._revocations is not None:
+                yield from self._revocations.check(session.user["id"], session.id, session.asked)
+        except InvalidCredential as error:
+            if credential.kind == "cookie":
+                raise SessionEnded(str(error), reason=error.reason, detail=error.detail) from None
+            raise
         return self._user(session.user, session.id, credential.kind)
 
     def _user(self, values: Mapping[str, Any], session_id: str | None, via: str) -> UserT:
@@ -266,7 +276,7 @@ class Authenticator(Generic[UserT]):
     def start(self) -> None:
         """Fetches the keys and begins to follow revocations, so that the first request need not wait."""
         if self._revocations is not None:
-            self._revocations.start()
+            self._revocations.start(again=True)
         if isinstance(self._keys, RemoteKeys):
             self._keys.prefetch()
 
@@ -284,6 +294,11 @@ class Authenticator(Generic[UserT]):
     ) -> None:
         self.close()
 
+    def fetch_revocations(self) -> None:
+        """Fetches the list of revocations now; raises `Unavailable` if it cannot be had."""
+        if self._revocations is not None:
+            self._revocations.refresh()
+
     def status(self) -> dict[str, Any]:
         """What a readiness probe wants to know: whether tokens can be judged, and by what."""
         revocations = self._revocations
@@ -295,16 +310,19 @@ class Authenticator(Generic[UserT]):
 
     @contextmanager
     def asking(self, transport: Fetch, clock: Clock | None = None) -> Iterator[Self]:
-        """For tests: asks `transport` instead of the network, with nothing remembered before or after."""
-        before = (self._transport, self.clock)
+        """For tests: asks `transport` instead of the network, with nothing remembered before or after.
+
+        There is no thread that follows revocations, so that nothing happens but what the test does.
+        """
+        before = (self._transport, self.clock, self._follows)
         self.close()
-        self._transport, self.clock = transport, clock or self.clock
+        self._transport, self.clock, self._follows = transport, clock or self.clock, False
         self._reset()
         try:
             yield self
         finally:
             self.close()
-            self._transport, self.clock = before
+            self._transport, self.clock, self._follows = before
             self._reset()
 
     def _reset(self) -> None:
@@ -326,6 +344,7 @@ class Authenticator(Generic[UserT]):
                 fetch=self._transport,
                 clock=self.clock,
                 leeway=self._expected.leeway,
+                follow=self._follows,
             )
 
 

@@ -37,4 +37,13 @@ def request_of_scope(scope: Mapping[str, Any]) -> Request:
 
 def header_values(value: str | None) -> Sequence[str]:
     """A header of frameworks that join repeated ones with commas (WSGI): a second credential is still seen."""
+    if value is None:
+        return ()
+    parts = [part.strip() for part in value.split(",")]
+    # Commas also stand inside the headers of other schemes, which are not ours.
+    return parts if any(part.lower().startswith("bearer") for part in parts) else [value]
+
+
+def origin_values(value: str | None) -> Sequence[str]:
+    """As `header_values`; an origin has no comma."""
     return () if value is None else [part.strip() for part in value.split(",")]

@@ -13,7 +13,7 @@ from .errors import AmbiguousCredential, Forbidden, InvalidCredential
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Beyond this a session token or a cookie is no such thing.
 LONGEST_SESSION_TOKEN = 1024
-LONGEST_COOKIES = 16 * 1024
+LONGEST_COOKIES = 64 * 1024
 
 _OPAQUE = re.compile(r"[A-Za-z0-9._~+/=%-]+")
 _COOKIE_VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")

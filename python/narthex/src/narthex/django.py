@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 try:
     from asgiref.sync import iscoroutinefunction
     from django.conf import settings
+    from django.core.handlers.asgi import ASGIRequest
     from django.http import HttpRequest, HttpResponseBase, JsonResponse
     from django.utils.decorators import sync_and_async_middleware
 except ImportError as error:
     raise ImportError("narthex.django needs Django: pip install 'narthex[django]'") from error
 
 from .authenticator import Authenticator
-from .connection import header_values
+from .connection import header_values, origin_values, request_of_scope
 from .credentials import Request
 from .errors import AuthError
 from .requirement import Requirement
@@ -133,11 +135,15 @@ class NarthexMiddleware:
 
 def _request(request: HttpRequest) -> Request:
     match = request.resolver_match
+    endpoint = "" if match is None else match.route or ""
+    if isinstance(request, ASGIRequest):
+        # Its META joins headers of one name, cookies as well, with commas.
+        return replace(request_of_scope(request.scope), endpoint=endpoint)
     cookie = request.META.get("HTTP_COOKIE")
     return Request(
         method=request.method or "GET",
         authorization=header_values(request.META.get("HTTP_AUTHORIZATION")),
         cookies=[cookie] if cookie else [],
-        origins=header_values(request.META.get("HTTP_ORIGIN")),
-        endpoint="" if match is None else match.route or "",
+        origins=origin_values(request.META.get("HTTP_ORIGIN")),
+        endpoint=endpoint,
     )

@@ -49,6 +49,13 @@ class InvalidCredential(AuthError):
         )
 
 
+class SessionEnded(InvalidCredential):
+    """There is a cookie, and its session is none any more (401).
+
+    Browsers keep such cookies, and pages cannot delete them: where a user is optional, it is as good as no cookie.
+    """
+
+
 class AmbiguousCredential(AuthError):
     """There is more than one credential, and choosing would be guessing (400)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -78,7 +79,7 @@ class Auth(Authenticator[UserT]):
 
     @_makes_a_dependency
     def optional_user(self) -> Callable[..., Awaitable[UserT | None]]:
-        """A dependency: the user, or `None` where there is no credential. A bad credential is 401 all the same."""
+        """A dependency: the user, or `None` without a credential; see `optional` for what is 401 all the same."""
         return self._optional_dependency
 
     @_makes_a_dependency
@@ -108,7 +109,8 @@ class Auth(Authenticator[UserT]):
         try:
             yield
         finally:
-            self.close()
+            # It waits for a thread.
+            await asyncio.to_thread(self.close)
 
     def _dependency(self, check: Callable[[Request], Awaitable[T]]) -> Callable[..., Awaitable[T]]:
         async def authenticated(connection: HTTPConnection, **_schemes: None) -> T:

@@ -12,7 +12,7 @@ except ImportError as error:
     raise ImportError("narthex.flask needs Flask: pip install 'narthex[flask]'") from error
 
 from .authenticator import Authenticator
-from .connection import header_values
+from .connection import header_values, origin_values
 from .credentials import Request
 from .errors import AuthError, NotAuthenticated
 from .requirement import Requirement
@@ -89,7 +89,7 @@ def _request() -> Request:
         method=request.method,
         authorization=header_values(request.headers.get("Authorization")),
         cookies=[value for value in [request.headers.get("Cookie")] if value],
-        origins=header_values(request.headers.get("Origin")),
+        origins=origin_values(request.headers.get("Origin")),
         endpoint=request.url_rule.rule if request.url_rule is not None else "",
     )
 

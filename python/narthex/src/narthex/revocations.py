@@ -121,6 +121,7 @@ class Revocations:
         fetch: Fetch,
         clock: Clock,
         leeway: float,
+        follow: bool = True,
     ):
         self._url = url
         self._issuer = issuer
@@ -129,6 +130,7 @@ class Revocations:
         self._fetch = fetch
         self._clock = clock
         self._leeway = leeway
+        self._follows = follow
         self._flights = Flights(1)
         self._lock = threading.Lock()
         self._list: RevocationList | None = None
@@ -175,9 +177,10 @@ class Revocations:
 
     def _ask(self) -> Future[bool]:
         self._asked = self._clock.monotonic()
-        return self._flights.run(0, self._ask_once)
+        return self._flights.run(0, self.refresh)
 
-    def _ask_once(self) -> bool:
+    def refresh(self) -> bool:
+        """Asks once; raises `Unavailable` when there is no list to be had."""
         try:
             self.poll(wait=0)
         except (FetchError, AuthError, jose.Malformed) as error:
@@ -185,8 +188,9 @@ class Revocations:
             raise Unavailable(f"the list of revocations could not be fetched: {error}") from error
         return True
 
-    def poll(self, wait: int) -> bool:
+    def poll(self, wait: int, abort: Abort | None = None) -> bool:
         """Asks once, and waits on the server up to `wait` seconds for news. True when there were some."""
+        asked = self._clock.monotonic()
         known = self._list
         headers = {"Accept": "application/jwt"}
         if self._options.secret is not None:
@@ -198,17 +202,16 @@ class Revocations:
         if known is not None and wait > 0:
             query = {"wait": wait, "after": known.number}
         url = f"{self._url}?{urllib.parse.urlencode(query)}" if query else self._url
-        response = self._fetch(
-            url, headers, seconds=wait + self._options.timeout, largest=LARGEST_LIST, abort=self._abort
-        )
+        response = self._fetch(url, headers, seconds=wait + self._options.timeout, largest=LARGEST_LIST, abort=abort)
         if response.status == 304 and "If-None-Match" in headers:
-            self._confirmed = self._clock.monotonic()
+            self._confirmed = self._clock.monotonic() if wait else asked
             return False
         if response.status != 200:
             raise FetchError(f"answered {response.status}")
-        return self._take(response)
+        # What is answered at once may be as old as the question; a held answer is not.
+        return self._take(response, self._clock.monotonic() if wait else asked)
 
-    def _take(self, response: Response) -> bool:
+    def _take(self, response: Response, confirmed: float) -> bool:
         try:
             text = response.body.decode("ascii")
         except UnicodeDecodeError:
@@ -224,30 +227,35 @@ class Revocations:
                 raise jose.Malformed(f"list {newest.number} is older than {known.number}, which is known")
             self._list = newest
             self._etag = response.headers.get("etag")
-            self._confirmed = self._clock.monotonic()
+            self._confirmed = confirmed
         return known is None or newest.number != known.number
 
-    def start(self) -> None:
-        """Starts the thread, unless it runs; after a fork the child starts its own."""
+    def start(self, *, again: bool = False) -> None:
+        """Starts the thread, unless it runs; after a fork the child starts its own. After `close` only `again`."""
+        if again and self._stop.is_set():
+            # A thread that is still ending keeps the old ones.
+            self._abort, self._stop, self._thread = Abort(), threading.Event(), None
         thread = self._thread
-        if (thread is not None and thread.is_alive()) or self._stop.is_set():
+        if not self._follows or (thread is not None and thread.is_alive()) or self._stop.is_set():
             return
         with self._lock:
             if self._thread is thread:
-                self._thread = threading.Thread(target=self._follow, name="narthex-revocations", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._follow, args=(self._stop, self._abort), name="narthex-revocations", daemon=True
+                )
                 self._thread.start()
 
     def close(self) -> None:
-        """Ends the thread and cuts its connection; the thread has ended when this returns."""
+        """Ends the thread and cuts its connection. Requests that still come ask for themselves."""
         self._stop.set()
         self._abort.abort()
         thread = self._thread
         if thread is not None and thread.is_alive():
             thread.join(self._options.timeout)
 
-    def _follow(self) -> None:
+    def _follow(self, stop: threading.Event, abort: Abort) -> None:
         failures = 0
-        while not self._stop.is_set():
+        while not stop.is_set():
             began = self._clock.monotonic()
             try:
                 if self._list is None:
@@ -255,12 +263,12 @@ class Revocations:
                     self._ask().result()
                     failures = 0
                     continue
-                changed = self.poll(self._options.long_poll)
+                changed = self.poll(self._options.long_poll, abort)
                 failures = 0
                 held = self._clock.monotonic() - began >= SHORTEST_PAUSE
                 pause = SHORTEST_PAUSE if changed or held else self._options.interval
             except (FetchError, AuthError, jose.Malformed) as error:
-                if self._stop.is_set():
+                if stop.is_set():
                     return
                 failures += 1
                 pause = backoff(failures)
@@ -270,7 +278,7 @@ class Revocations:
                 failures += 1
                 pause = backoff(failures)
                 _log.exception("the list of revocations is not followed for %.0f s", pause)
-            self._stop.wait(pause)
+            stop.wait(pause)
 
 
 def backoff(failures: int) -> float:

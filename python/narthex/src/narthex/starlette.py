@@ -67,8 +67,9 @@ class Auth(Authenticator[UserT], AuthenticationBackend):
             raise Refused(error) from error
         if user is None:
             return AuthCredentials(), UnauthenticatedUser()
-        scopes = ["authenticated", *user.scopes, *(f"role:{role}" for role in user.roles)]
-        return AuthCredentials(scopes), SignedIn(user)
+        # Clients choose scopes: one of them must not pass for a role.
+        scopes = [scope for scope in user.scopes if not scope.startswith("role:")]
+        return AuthCredentials(["authenticated", *scopes, *(f"role:{role}" for role in user.roles)]), SignedIn(user)
 
     @staticmethod
     def on_error(_connection: HTTPConnection, refused: AuthenticationError) -> JSONResponse:

@@ -70,6 +70,7 @@ class Issuer:
         self._sessions: dict[str, dict[str, Any]] = {}
         self._entries: list[list[Any]] = []
         self._number = 1
+        self._served: list[Authenticator[Any]] = []
 
     # Tokens -------------------------------------------------------------------------------------------------
 
@@ -162,6 +163,9 @@ class Issuer:
     def _revoke(self, entry: list[Any]) -> None:
         self._entries.append(entry)
         self._number += 1
+        # As the thread would, but at once and only now.
+        for auth in self._served:
+            auth.fetch_revocations()
 
     def revocations(self, **claims: Any) -> str:
         """The list, as the server publishes it."""
@@ -183,7 +187,11 @@ class Issuer:
     def serving(self, auth: Authenticator[Any]) -> Iterator[None]:
         """While inside, `auth` asks this issuer instead of its server."""
         with auth.asking(self.answer, self.clock):
-            yield
+            self._served.append(auth)
+            try:
+                yield
+            finally:
+                self._served.remove(auth)
 
     def answer(
         self,
