@@ -62,8 +62,11 @@ def test_an_empty_environment_says_what_to_set() -> None:
 
 def test_trusted_origins_are_read_and_wildcards_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BETTER_AUTH_JWT_SECRET", SECRET)
-    monkeypatch.setenv("BETTER_AUTH_TRUSTED_ORIGINS", "https://app.test, https://*.other.test,,http://localhost:3000/")
-    assert Authenticator.from_env()._trusted == {"https://app.test", "http://localhost:3000"}
+    monkeypatch.setenv(
+        "BETTER_AUTH_TRUSTED_ORIGINS",
+        "https://app.test, https://*.other.test,,http://localhost:3000/,https://b.test:443",
+    )
+    assert Authenticator.from_env()._trusted == {"https://app.test", "http://localhost:3000", "https://b.test"}
 
 
 def test_a_server_far_away_without_tls_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:

@@ -185,6 +185,12 @@ def test_with_a_secret_issuer_and_audience_are_checked_where_they_are_given() ->
     assert with_secret(issuer=ISSUER, audience=ISSUER).verify(hs256(claims())).id == "user-1"
 
 
+def test_an_issuer_need_be_no_url_where_nobody_is_asked(eddsa: Signer) -> None:
+    assert with_secret(issuer="my-issuer").verify(hs256(claims(iss="my-issuer"))).id == "user-1"
+    auth = Authenticator(issuer="my-issuer", jwks={"keys": [eddsa.jwk]}, clock=CLOCK)
+    assert auth.verify(eddsa.token(claims(iss="my-issuer", aud="my-issuer"))).id == "user-1"
+
+
 def test_a_token_of_a_megabyte_is_refused_before_it_is_read(eddsa: Signer) -> None:
     assert refused(verifier(eddsa), eddsa.token(claims(name="x" * 1_000_000))) == "longer than 8192 bytes"
     assert refused(verifier(eddsa), "a" * 1_000_000) == "longer than 8192 bytes"
@@ -378,14 +384,20 @@ def test_mistakes_in_the_options_are_told_at_once(eddsa: Signer) -> None:
         ({"secret": SECRET, "audience": ""}, "audience"),
         ({"issuer": "auth.test"}, "http"),
         ({"issuer": "ftp://auth.test"}, "http"),
+        ({"issuer": ISSUER, "url": "ftp://auth.test"}, "http"),
+        ({"issuer": ISSUER, "url": "https://auth.test?x=1"}, "query"),
+        ({"issuer": ISSUER, "url": "https://user:hunter2@auth.test"}, "must not hold a user"),
+        ({"issuer": ISSUER, "jwks_url": "jwks.json"}, "jwks_url"),
+        ({"issuer": ISSUER, "trusted_origins": ["https://user:hunter2@app.test"]}, "origin"),
         ({"issuer": ISSUER, "trusted_origins": ["example.com"]}, "origin"),
         ({"issuer": ISSUER, "trusted_origins": ["https://*.example.com"]}, "origin"),
         ({"secret": SECRET, "revocations": True}, "revocations"),
         ({"issuer": ISSUER, "jwks": {"keys": 1}}, "jwks"),
     ]
     for options, text in wrong:
-        with pytest.raises(ConfigurationError, match=text):
+        with pytest.raises(ConfigurationError, match=text) as caught:
             Authenticator(**options)
+        assert "hunter2" not in str(caught.value)
 
 
 def test_neither_secrets_nor_tokens_are_shown(eddsa: Signer, caplog: pytest.LogCaptureFixture) -> None:

@@ -78,7 +78,7 @@ class Authenticator(Generic[UserT]):
         if user_type is not None:
             check_user_type(user_type)
         self._issuer = _without_slash(issuer)
-        self._base = _base(url or issuer, base_path)
+        self._base = _base(url, self._issuer, base_path)
         self._audience = _audience(audience)
         self._cookies = cookies
         self._session_tokens = session_tokens
@@ -88,13 +88,15 @@ class Authenticator(Generic[UserT]):
         if REVOCATIONS_TYPE in self._types:
             raise ConfigurationError("token_types: a list of revocations is no token")
         self._longest = longest_token
-        self._jwks_url = jwks_url
+        self._jwks_url = None if jwks_url is None else _checked("jwks_url", jwks_url).geturl()
         self._jwks_options = jwks_options or JwksOptions()
         self._session_options = session_options or SessionOptions()
         self._fixed = _fixed_keys(secret, jwks, jwks_url)
         if secret is None:
             if self._issuer is None:
                 raise ConfigurationError("issuer: is required where keys are public (or give a secret)")
+            if self._fixed is None and self._jwks_url is None and self._base is None:
+                raise ConfigurationError("issuer: is no http:// or https:// URL, so give a url, jwks_url or jwks")
             # As upstream: a token is for whom issued it, unless something else is said.
             self._audience = self._audience or frozenset({self._issuer})
         self._expected = claims.Expected(self._issuer, self._audience, leeway, longest_lifetime)
@@ -368,17 +370,29 @@ def _fixed_keys(secret: str | None, jwks: Mapping[str, Any] | None, jwks_url: st
     return None
 
 
-def _base(url: str | None, base_path: str) -> str | None:
+def _base(url: str | None, issuer: str | None, base_path: str) -> str | None:
     """Where the server's endpoints are; a path in the URL goes before `base_path`, as upstream has it."""
     if url is None:
-        return None
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigurationError(f"url: {url!r} must be http:// or https:// with a host, and no query")
-    if parts.scheme == "http" and not _is_near(parts.hostname):
-        _log.warning("%s is asked without TLS: whoever is between can sign in as anybody", url)
+        # An issuer is any text; one that is a URL is also where the server is.
+        if issuer is None or not issuer.startswith(("http://", "https://")):
+            return None
+        url = issuer
+    parts = _checked("url", url)
     path = parts.path.rstrip("/") or "/" + base_path.strip("/")
     return f"{parts.scheme}://{parts.netloc}{path.rstrip('/')}"
+
+
+def _checked(name: str, url: str) -> urllib.parse.SplitResult:
+    parts = urllib.parse.urlsplit(url)
+    if "@" in parts.netloc:
+        raise ConfigurationError(f"{name}: must not hold a user or a password")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
+        raise ConfigurationError(f"{name}: {url!r} must begin with http:// or https:// and a host")
+    if name == "url" and parts.query:
+        raise ConfigurationError(f"{name}: {url!r} must have no query")
+    if parts.scheme == "http" and not _is_near(parts.hostname):
+        _log.warning("%s is asked without TLS: whoever is between can sign in as anybody", url)
+    return parts
 
 
 def _is_near(host: str) -> bool:
@@ -388,9 +402,11 @@ def _is_near(host: str) -> bool:
 
 def _origin(url: str) -> str:
     parts = urllib.parse.urlsplit(url)
-    if not parts.scheme or not parts.netloc or "*" in url:
-        raise ConfigurationError(f"{url!r}: must be an origin such as https://example.com")
-    return f"{parts.scheme}://{parts.netloc}".lower()
+    if not parts.scheme or not parts.netloc or "*" in url or "@" in parts.netloc:
+        raise ConfigurationError(f"{url.rpartition('@')[2]!r}: must be an origin such as https://example.com")
+    # Browsers leave out the port that goes without saying.
+    port = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+    return f"{parts.scheme}://{parts.netloc.removesuffix(port)}".lower()
 
 
 def _without_slash(url: str | None) -> str | None:

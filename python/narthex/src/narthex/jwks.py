@@ -122,7 +122,8 @@ class RemoteKeys:
             if self._may_fetch():
                 self._start()
             return snapshot
-        if not self._may_fetch() and not self._in_flight():
+        # An attempt that neither failed nor is under way was the parent's before a fork.
+        if self._failed and not self._may_fetch() and not self._in_flight():
             if snapshot is not None and usable:
                 return snapshot
             raise Unavailable("no keys, and the last attempt has only just failed")

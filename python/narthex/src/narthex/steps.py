@@ -7,7 +7,9 @@ What the futures stand for runs in threads of its own, once for all who ask for 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import weakref
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -51,6 +53,17 @@ async def drive_async(steps: Steps[T]) -> T:
         return value
 
 
+def _forget_flights() -> None:
+    # The threads stayed with the parent: who waited for them here would wait for ever.
+    for flights in _all_flights:
+        flights.forget()
+
+
+_all_flights: weakref.WeakSet[Flights] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_flights)
+
+
 class Flights:
     """Work in threads of its own: the same work once at a time, and not too much at once."""
 
@@ -58,6 +71,12 @@ class Flights:
         self._most = most
         self._lock = threading.Lock()
         self._running: dict[object, Future[Any]] = {}
+        _all_flights.add(self)
+
+    def forget(self) -> None:
+        """Begins anew in the child of a fork."""
+        self._lock = threading.Lock()
+        self._running = {}
 
     def run(self, key: object, work: Callable[[], T]) -> Future[T]:
         """Starts the work, or joins who is at it already."""
