@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hmac
 import json
 import math
@@ -131,7 +132,14 @@ def parse(text: str, longest: int) -> Token:
         raise Malformed("encrypted, which is not accepted")
     if len(parts) != 3 or not all(parts):
         raise Malformed("not three parts")
-    header = parse_object(decode_base64url(parts[0]))
+    algorithm, key_id, kind = _header(parts[0])
+    return Token(algorithm, key_id, kind, parts[0] + b"." + parts[1], parts[1], decode_base64url(parts[2]))
+
+
+# All tokens of a key have the same header; what is remembered has no more meaning than what is read anew.
+@functools.lru_cache(maxsize=64)
+def _header(part: bytes) -> tuple[str, str | None, str | None]:
+    header = parse_object(decode_base64url(part))
     if not REFUSED_MEMBERS.isdisjoint(header):
         raise Malformed("the header has a member that is not accepted")
     algorithm, key_id, kind = header.get("alg"), header.get("kid"), header.get("typ")
@@ -141,7 +149,7 @@ def parse(text: str, longest: int) -> Token:
         raise Malformed("the key's id is not a short text")
     if kind is not None and not isinstance(kind, str):
         raise Malformed("the type is not a text")
-    return Token(algorithm, key_id, kind, parts[0] + b"." + parts[1], parts[1], decode_base64url(parts[2]))
+    return algorithm, key_id, kind
 
 
 def secret_key(secret: str) -> Key:
