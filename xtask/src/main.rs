@@ -14,6 +14,7 @@ mod generate;
 mod instructions;
 mod npm;
 mod postgres;
+mod python;
 mod redis;
 mod steps;
 mod test;
@@ -27,7 +28,8 @@ usage: cargo xtask <command>
 
   check                 the quick loop: tidy, formatting, clippy, tests on SQLite
   test                  everything: check, tests on PostgreSQL, doc tests, conformance,
-                        instruction counts
+                        instruction counts, Python
+  python                the Python package's tests, types and style
   tidy                  the rules of the code base that no other tool knows
   generate              writes docs/reference/configuration.md from the options
   conformance [args…]   the official client against the release binary; args go to the runner
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
     let outcome = match (command.as_str(), rest) {
         ("check", []) => check::run(),
         ("test", []) => test::run(),
+        ("python", []) => python::package(),
         ("tidy", []) => tidy::run(),
         ("generate", []) => generate::run(),
         ("conformance", _) => conformance::run(rest),

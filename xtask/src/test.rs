@@ -3,6 +3,7 @@
 use crate::{
     check, conformance, instructions, npm,
     postgres::{self, Postgres, Purpose},
+    python,
     redis::{self, Redis},
     steps::Steps,
     tools::{self, Outcome, cargo, run as run_command},
@@ -19,6 +20,7 @@ pub(crate) fn run() -> Outcome {
             tools::STRACE,
             tools::FAKETIME,
             instructions::VALGRIND,
+            python::VENV,
         ])
     });
     check::add(&mut steps);
@@ -51,6 +53,11 @@ pub(crate) fn run() -> Outcome {
     steps.run("TypeScript types", || {
         packages()?;
         run_command(&mut npm::command(&conformance::folder(), ["run", "typecheck"]))
+    });
+    steps.run("Python package", python::package);
+    steps.run("tokens elsewhere", || {
+        packages()?;
+        python::interop(binary()?, &conformance::folder().join("node_modules"))
     });
     steps.finish()
 }

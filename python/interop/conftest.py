@@ -1,0 +1,125 @@
+"""A server of a test's own, and somebody who has signed up there."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.cookiejar
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SECRET = "a-secret-for-tests-that-is-long-enough-0123456789"
+PASSWORD = "correct horse battery"
+
+
+@dataclasses.dataclass
+class Server:
+    origin: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    def browser(self) -> Browser:
+        return Browser(self.origin)
+
+
+class Browser:
+    """Keeps cookies and says where it comes from."""
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+        self.jar = http.cookiejar.CookieJar()
+        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.jar))
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        headers = {"origin": self.origin}
+        data = None
+        if body is not None:
+            headers["content-type"] = "application/json"
+            data = json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.origin}/api/auth{path}", data, headers)
+        with self.opener.open(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def token(self) -> str:
+        return self.ask("/token")["token"]
+
+    @property
+    def cookies(self) -> str:
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.jar)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    servers: list[Server] = []
+
+    def start_one(plugins: str = "[plugins.jwt]\n[plugins.bearer]\n", **environment: str) -> Server:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        origin = f"http://localhost:{port}"
+        folder = tmp_path / str(len(servers))
+        folder.mkdir()
+        (folder / "narthex.toml").write_text(
+            f'base-url = "{origin}"\nlisten = "127.0.0.1:{port}"\nsecret = "{SECRET}"\n'
+            f"[rate-limit]\nenabled = false\n[metrics]\nenabled = false\n{plugins}"
+        )
+        process = subprocess.Popen(
+            [binary(), "serve"],
+            cwd=folder,
+            env={"PATH": os.environ["PATH"], **environment},
+            stdout=(log := (folder / "log").open("wb")),
+            stderr=log,
+        )
+        server = Server(origin, folder, process)
+        servers.append(server)
+        deadline = time.monotonic() + 30
+        while not answers(f"{origin}/ready"):
+            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.02)
+        return server
+
+    yield start_one
+    for server in servers:
+        server.process.terminate()
+        server.process.wait(timeout=20)
+
+
+def binary() -> str:
+    named = os.environ.get("NARTHEX_BIN")
+    found = named or shutil.which("narthex")
+    assert found, "set NARTHEX_BIN to the binary"
+    return str(Path(found).resolve())
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1):
+            return True
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+@pytest.fixture
+def server(start: Callable[..., Server]) -> Server:
+    return start()
+
+
+@pytest.fixture
+def ada(server: Server) -> Browser:
+    return signed_up(server)
+
+
+def signed_up(server: Server, email: str = "ada@example.com") -> Browser:
+    browser = server.browser()
+    browser.ask("/sign-up/email", {"name": "Ada", "email": email, "password": PASSWORD})
+    return browser

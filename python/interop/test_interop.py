@@ -1,0 +1,222 @@
+"""What others make of our tokens and cookies, and what Narthex's own package makes of a real server."""
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import jwt
+import pytest
+from conftest import SECRET, Browser, Server, signed_up
+from fastapi import Depends, FastAPI
+from fastapi.testclient import TestClient
+from joserfc import jwt as joserfc_jwt
+from joserfc.jwk import KeySet
+
+ALGORITHMS = ["EdDSA", "ES256", "ES512", "RS256", "PS256"]
+SHARED = "a secret that both sides know, 32 characters"
+
+
+def keys(algorithm: str, more: str = "") -> str:
+    return f'[plugins.jwt.jwks]\nkey-pair-config = {{ alg = "{algorithm}" }}\n{more}'
+
+
+def by_pyjwt(server: Server, token: str, algorithm: str) -> dict[str, Any]:
+    key = jwt.PyJWKClient(f"{server.origin}/api/auth/jwks").get_signing_key_from_jwt(token)
+    return jwt.decode(
+        token,
+        key,
+        algorithms=[algorithm],
+        issuer=server.origin,
+        audience=server.origin,
+        options={"require": ["exp", "sub", "iat"]},
+    )
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_pyjwt_and_joserfc_verify_each_algorithm_from_the_published_keys(
+    start: Callable[..., Server], algorithm: str
+) -> None:
+    server = start(keys(algorithm))
+    token = signed_up(server).token()
+    claims = by_pyjwt(server, token, algorithm)
+    assert claims["email"] == "ada@example.com"
+
+    published = KeySet.import_key_set(server.browser().ask("/jwks"))
+    decoded = joserfc_jwt.decode(token, published, algorithms=[algorithm])
+    rules = joserfc_jwt.JWTClaimsRegistry(
+        iss={"essential": True, "value": server.origin},
+        aud={"essential": True, "value": server.origin},
+        exp={"essential": True},
+        sub={"essential": True},
+    )
+    rules.validate(decoded.claims)
+    assert decoded.claims == claims
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_jose_verifies_each_algorithm_from_the_published_keys(start: Callable[..., Server], algorithm: str) -> None:
+    server = start(keys(algorithm))
+    token = signed_up(server).token()
+    script = """
+        import { createRequire } from "node:module";
+        const { createRemoteJWKSet, jwtVerify } = await import(createRequire(process.env.MODULES + "/").resolve("jose"));
+        const [origin, token, algorithm] = process.argv.slice(1);
+        const keys = createRemoteJWKSet(new URL(origin + "/api/auth/jwks"));
+        const { payload } = await jwtVerify(token, keys, { issuer: origin, audience: origin, algorithms: [algorithm] });
+        console.log(payload.email);
+    """
+    said = subprocess.run(
+        ["node", "--input-type=module", "--eval", script, server.origin, token, algorithm],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PATH": os.environ["PATH"], "MODULES": os.environ["NODE_MODULES_OF"]},
+        check=False,
+    )
+    assert said.stdout == "ada@example.com\n", said.stderr
+
+
+def test_a_shared_secret_is_verified_by_who_expects_no_audience(start: Callable[..., Server]) -> None:
+    server = start("", JWT_SECRET=SHARED)
+    token = signed_up(server).token()
+    assert jwt.decode(token, SHARED, algorithms=["HS256"])["email"] == "ada@example.com"
+    with pytest.raises(jwt.InvalidSignatureError):
+        jwt.decode(token, SECRET, algorithms=["HS256"])
+
+
+def test_fastapi_betterauth_takes_our_tokens(server: Server, ada: Browser) -> None:
+    from fastapi_betterauth import BetterAuth
+
+    app = FastAPI()
+    auth = BetterAuth(server.origin)
+
+    @app.get("/me")
+    def me(user: Annotated[dict[str, Any], Depends(auth)]) -> dict[str, Any]:
+        return {"email": user["email"]}
+
+    with TestClient(app) as client:
+        answer = client.get("/me", headers={"authorization": f"Bearer {ada.token()}"})
+        assert (answer.status_code, answer.json()) == (200, {"email": "ada@example.com"})
+        assert client.get("/me", headers={"authorization": f"Bearer {ada.token()}x"}).status_code == 401
+
+
+def bridged(verifier: Any) -> TestClient:
+    from fastapi_better_auth import BetterAuth, Session, User
+
+    auth = BetterAuth(verifiers=[verifier])
+    app = FastAPI()
+
+    @app.get("/me")
+    async def me(session: Annotated[Session[User], Depends(auth.current_session())]) -> dict[str, Any]:
+        return {"email": session.user.email}
+
+    return TestClient(app)
+
+
+def test_the_bridge_takes_our_tokens(server: Server, ada: Browser) -> None:
+    from fastapi_better_auth import JwtVerifier
+
+    with bridged(JwtVerifier(base_url=server.origin)) as client:
+        answer = client.get("/me", headers={"authorization": f"Bearer {ada.token()}"})
+        assert (answer.status_code, answer.json()) == (200, {"email": "ada@example.com"})
+        assert client.get("/me", headers={"authorization": "Bearer x.y.z"}).status_code == 401
+
+
+def test_the_bridge_finds_our_cookies_in_our_database(server: Server, ada: Browser) -> None:
+    from fastapi_better_auth import CookieVerifier, OriginCheck, SharedSecret, SqlAlchemySessionStore
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    store = SqlAlchemySessionStore(engine=create_async_engine(f"sqlite+aiosqlite:///{server.folder}/narthex.db"))
+    verifier = CookieVerifier(
+        secret=SharedSecret(SECRET),
+        store=store,
+        csrf=OriginCheck(allowed_origins=[server.origin]),
+        secure_cookies=False,
+    )
+    with bridged(verifier) as client:
+        cookies = {"cookie": ada.cookies}
+        answer = client.get("/me", headers=cookies)
+        assert (answer.status_code, answer.json()) == (200, {"email": "ada@example.com"})
+        ada.ask("/sign-out", {})
+        assert client.get("/me", headers=cookies).status_code == 401
+
+
+def test_the_bridge_asks_us_whose_cookie_it_is(server: Server, ada: Browser) -> None:
+    from fastapi_better_auth import OriginCheck, RemoteVerifier
+
+    origins = OriginCheck(allowed_origins=[server.origin])
+    verifier = RemoteVerifier(base_url=server.origin, csrf=origins, secure_cookies=False)
+    with bridged(verifier) as client:
+        cookies = {"cookie": ada.cookies}
+        answer = client.get("/me", headers=cookies)
+        assert (answer.status_code, answer.json()) == (200, {"email": "ada@example.com"})
+        ada.ask("/sign-out", {})
+        assert client.get("/me", headers=cookies).status_code == 401
+
+
+def ours(**options: Any) -> TestClient:
+    from narthex import Auth, User
+
+    auth = Auth(**options)
+    app = FastAPI(lifespan=auth.lifespan)
+
+    @app.get("/me")
+    async def me(user: Annotated[User, Depends(auth.user())]) -> dict[str, Any]:
+        return {"email": user["email"], "via": user.via}
+
+    return TestClient(app)
+
+
+def test_our_package_takes_tokens_session_tokens_and_cookies(server: Server, ada: Browser) -> None:
+    session = ada.ask("/get-session")["session"]["token"]
+    with ours(issuer=server.origin) as client:
+        for headers, via in [
+            ({"authorization": f"Bearer {ada.token()}"}, "token"),
+            ({"authorization": f"Bearer {session}"}, "session"),
+            ({"cookie": ada.cookies}, "cookie"),
+        ]:
+            answer = client.get("/me", headers=headers)
+            assert (answer.status_code, answer.json()) == (200, {"email": "ada@example.com", "via": via}), headers
+        assert client.get("/me").status_code == 401
+
+
+def test_our_package_takes_a_shared_secret(start: Callable[..., Server]) -> None:
+    server = start("", JWT_SECRET=SHARED)
+    ada = signed_up(server)
+    with ours(secret=SHARED, issuer=server.origin) as client:
+        answer = client.get("/me", headers={"authorization": f"Bearer {ada.token()}"})
+        assert (answer.status_code, answer.json()) == (200, {"email": "ada@example.com", "via": "token"})
+
+
+def test_keys_that_are_replaced_under_load_lose_no_verification(start: Callable[..., Server]) -> None:
+    """Every key is at its end within a minute: half of that before its end the next one is published."""
+    server = start(keys("ES256", 'rotation-interval = 60\ngrace-period = 600\n[plugins.jwt.jwt]\nexpiration-time = "5m"\n'))
+    browsers = [signed_up(server, f"user-{index}@example.com") for index in range(4)]
+    client = jwt.PyJWKClient(f"{server.origin}/api/auth/jwks", cache_keys=True)
+    ended = time.monotonic() + 75
+    seen: set[str] = set()
+    failures: list[str] = []
+    counted = [0]
+
+    def ask(browser: Browser) -> None:
+        while time.monotonic() < ended:
+            token = browser.token()
+            try:
+                key = client.get_signing_key_from_jwt(token)
+                jwt.decode(token, key, algorithms=["ES256"], issuer=server.origin, audience=server.origin)
+            except jwt.PyJWTError as error:
+                failures.append(repr(error))
+            seen.add(jwt.get_unverified_header(token)["kid"])
+            counted[0] += 1
+
+    threads = [threading.Thread(target=ask, args=[browser]) for browser in browsers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, (len(failures), counted, failures[:3])
+    assert len(seen) >= 2, "no key was replaced"
+    assert counted[0] > 100

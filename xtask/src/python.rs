@@ -1,0 +1,99 @@
+//! The Python package and what others make of our tokens: each folder's tests in a virtual environment of its own, with the
+//! versions that stand beside them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::tools::{Need, Outcome, on_path, output, root, run as run_command, target};
+
+/// Debian has it in a package of its own.
+pub(crate) const VENV: Need =
+    Need { name: "Python's venv", package: "python3-venv", present: || has_venv().is_ok() };
+
+/// The environment is what this copy says.
+const INSTALLED: &str = "installed-from";
+
+/// The package's own tests, types and style.
+pub(crate) fn package() -> Outcome {
+    let folder = root().join("python/narthex");
+    let python = environment("package", &folder.join("requirements-test.txt"))?;
+    let module = |arguments: &[&str]| {
+        let mut command = Command::new(&python);
+        command.arg("-m").args(arguments).current_dir(&folder);
+        command
+    };
+    run_command(&mut module(&["coverage", "run", "-m", "pytest", "--quiet"]))?;
+    run_command(&mut module(&["coverage", "report", "--skip-covered"]))?;
+    run_command(&mut module(&["mypy"]))?;
+    run_command(&mut module(&["ruff", "check", "."]))?;
+    run_command(&mut module(&["ruff", "format", "--check", "."]))
+}
+
+/// What PyJWT, joserfc, jose and the packages for FastAPI make of what the binary issues.
+pub(crate) fn interop(binary: &Path, node_modules: &Path) -> Outcome {
+    let folder = root().join("python/interop");
+    let python = environment("interop", &folder.join("requirements.txt"))?;
+    let mut tests = Command::new(python);
+    tests.args(["-m", "pytest", "--quiet"]).current_dir(&folder);
+    // jose is there because upstream needs it.
+    tests.env("NARTHEX_BIN", binary).env("NODE_MODULES_OF", node_modules.join("better-auth"));
+    run_command(&mut tests)
+}
+
+/// A virtual environment with these packages and ours, made once for each list; its Python.
+fn environment(name: &str, requirements: &Path) -> Outcome<PathBuf> {
+    let system = require_python()?;
+    let folder = target().join("python").join(name);
+    let python = folder.join("bin/python");
+    let wanted =
+        fs::read_to_string(requirements).map_err(|error| format!("{}: {error}", requirements.display()))?;
+    let installed = folder.join(INSTALLED);
+    if fs::read_to_string(&installed).is_ok_and(|old| old == wanted) && python.is_file() {
+        return Ok(python);
+    }
+    run_command(Command::new(system).args(["-m", "venv", "--clear"]).arg(&folder))?;
+    let mut install = Command::new(&python);
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+    install.arg(requirements).arg("--editable").arg(root().join("python/narthex"));
+    run_command(&mut install)?;
+    fs::write(&installed, wanted).map_err(|error| format!("{}: {error}", installed.display()))?;
+    Ok(python)
+}
+
+fn has_venv() -> Outcome<String> {
+    output(Command::new("python3").args(["-c", "import ensurepip, venv"]))
+}
+
+fn require_python() -> Outcome<PathBuf> {
+    let missing =
+        "Python 3.11 or newer is missing; install it, for example: apt-get install python3 python3-venv";
+    let python = on_path("python3").ok_or_else(|| missing.to_owned())?;
+    let version = output(Command::new(&python).args(["-c", "import sys; print(*sys.version_info[:2])"]))?;
+    if is_new_enough(&version) { Ok(python) } else { Err(format!("{missing} (found {})", version.trim())) }
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.split_whitespace().map(|number| number.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(3), Some(minor)) => minor >= 11,
+        (Some(major), _) => major > 3,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        for (version, expected) in
+            [("3 11\n", true), ("3 9\n", false), ("3 14", true), ("4 0", true), ("2 7", false), ("", false)]
+        {
+            assert_eq!(is_new_enough(version), expected, "{version}");
+        }
+    }
+}
