@@ -4,7 +4,11 @@
 //! a step. What was random is a placeholder: the first time it is bound to what we made up, from then on it must be
 //! that. The format is described in `conformance/README.md`, whose harness records the transcripts.
 
-use crate::{app::TestApp, database::Dialect, remembered};
+use crate::{
+    app::{Builder, TestApp},
+    database::Dialect,
+    remembered,
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use narthex::{Clock as _, Config, Environment, Time, store::Kind};
 use serde::Deserialize;
@@ -37,8 +41,8 @@ struct Options {
     base_url: String,
     #[serde(rename = "rateLimit")]
     rate_limit: Option<Value>,
-    #[serde(default)]
-    secret: String,
+    /// Nothing where there are several.
+    secret: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -106,11 +110,25 @@ pub fn transcripts(area: &str) -> Vec<PathBuf> {
 
 /// Plays one transcript back; answers every difference, in words.
 pub async fn replay(file: &Path) -> Vec<String> {
+    replay_with(file, |app, plugins| {
+        assert!(plugins.is_empty(), "{} has plugins", file.display());
+        app
+    })
+    .await
+}
+
+/// The same with the plugins that the transcript names, which the core does not know.
+pub async fn replay_with(file: &Path, install: impl FnOnce(Builder, toml::Table) -> Builder) -> Vec<String> {
     let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let transcript: Transcript =
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let mut config: Config =
+    let mut options: toml::Table =
         toml::from_str(&transcript.toml).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let plugins = match options.remove("plugins") {
+        Some(toml::Value::Table(plugins)) => plugins,
+        _ => toml::Table::new(),
+    };
+    let mut config: Config = options.try_into().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     // Hashes are compared by whether they are there, and made by the hundred.
     config.password.bcrypt_cost = 4;
     if transcript.options.rate_limit.is_none() {
@@ -119,7 +137,7 @@ pub async fn replay(file: &Path) -> Vec<String> {
     if transcript.env != "production" {
         config.environment = Environment::Development;
     }
-    let app = TestApp::builder().config(|ours| *ours = config).build().await;
+    let app = install(TestApp::builder().config(|ours| *ours = config), plugins).build().await;
     let dialect = match app.database().dialect() {
         Dialect::Sqlite => "sqlite",
         Dialect::Postgres => "postgres",
@@ -128,7 +146,7 @@ pub async fn replay(file: &Path) -> Vec<String> {
         return Vec::new();
     }
     let address = listen(&app).await;
-    let secret = transcript.options.secret;
+    let secret = transcript.options.secret.unwrap_or_default();
     let mut player = Player::new(app, address, dialect, host(&transcript.options.base_url), secret);
     for (position, step) in transcript.steps.into_iter().enumerate() {
         player.step(position + 1, step).await;

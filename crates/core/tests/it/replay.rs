@@ -43,7 +43,7 @@ areas! {
 #[test]
 fn every_recorded_area_is_replayed() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../conformance/transcripts");
-    let source = include_str!("replay.rs");
+    let source = [include_str!("replay.rs"), include_str!("../../../plugins/tests/it/replay.rs")].concat();
     for entry in std::fs::read_dir(folder).expect("there are transcripts") {
         let area = entry.expect("a folder").file_name().into_string().expect("a name");
         assert!(source.contains(&format!("\"{area}\",")), "{area} is recorded but not replayed");

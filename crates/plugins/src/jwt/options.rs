@@ -120,7 +120,7 @@ pub enum Claim {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Constant {
-    /// What.
+    /// What the claim always says.
     pub value: serde_json::Value,
 }
 

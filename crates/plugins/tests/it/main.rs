@@ -6,4 +6,5 @@
 mod bearer;
 mod catalog;
 mod jwt;
+mod replay;
 mod support;
