@@ -15,7 +15,7 @@ use std::{borrow::Cow, fmt};
 pub struct Plugins(Vec<Installed>);
 
 macro_rules! catalog {
-    ($($id:literal $plugin:ident)*) => {
+    ($($id:literal $plugin:ident $what:literal)*) => {
         #[derive(Debug, Clone, Serialize)]
         #[serde(untagged)]
         enum Installed {
@@ -50,14 +50,19 @@ macro_rules! catalog {
         }
 
         fn schemas(generator: &mut SchemaGenerator) -> Vec<(&'static str, Schema)> {
-            vec![$(($id, generator.subschema_for::<$plugin>()),)*]
+            vec![$(($id, described(generator.subschema_for::<$plugin>(), $what)),)*]
         }
     };
 }
 
 catalog! {
-    "jwt" Jwt
-    "bearer" Bearer
+    "jwt" Jwt "Tokens that other servers verify on their own."
+    "bearer" Bearer "Sessions for clients without cookies."
+}
+
+fn described(mut schema: Schema, what: &str) -> Schema {
+    schema.insert("description".to_owned(), what.into());
+    schema
 }
 
 impl Plugins {

@@ -8,6 +8,7 @@
 //! Upstream: `plugins/jwt/adapter.ts`, `sign.ts`, `utils.ts`; it reads and decrypts for every token.
 
 use super::options::{Jwt, KeyPair};
+use http::StatusCode;
 use narthex::{
     crypto::{
         at_rest::NONCE,
@@ -115,7 +116,14 @@ impl Jwt {
         if let Some(ready) = self.keyring.remembered(algorithm, now).filter(|ready| ready.is_recent(now)) {
             return Ok(ready);
         }
-        let ready = Arc::new(self.read(cx, algorithm, now).await?);
+        let ready = match (self.read(cx, algorithm, now).await, self.keyring.remembered(algorithm, now)) {
+            (Ok(ready), _) => Arc::new(ready),
+            // The database is away; until it is back the key that was good a minute ago is.
+            (Err(error), Some(ready)) if error.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                return Ok(ready);
+            }
+            (Err(error), _) => return Err(error),
+        };
         let mut all = self.keyring.ready.write().unwrap_or_else(PoisonError::into_inner);
         all.insert(algorithm, Arc::clone(&ready));
         Ok(ready)
