@@ -1,6 +1,6 @@
 /** Differences on purpose that more than one scenario meets; each names the page that says why. */
 import { createHash } from "node:crypto";
-import { type Intent, type Json, type Row, SECONDARY, type Tables } from "./types.ts";
+import { type Body, type Change, type Header, type Intent, type Json, type Row, SECONDARY, type Tables } from "./types.ts";
 
 /** Every session that the secondary storage holds, as something else; what else it holds stays. */
 export function keptSessions(rows: Tables, edit: (session: { [field: string]: Json }, index: number) => { [field: string]: Json }): Row[] {
@@ -64,6 +64,19 @@ export const listedWhileThere: Intent = {
     return { rows: { [database]: { [SECONDARY]: lists.filter((row) => row !== undefined) } } };
   },
 };
+
+/** Who verifies tokens is told for how long the keys may be remembered, and which ones they are. */
+export const publishedKeys = {
+  decision: "tokens",
+  narthex({ status, headers, body }: { status: number; headers: Header[]; body: Body }): Change {
+    if (status !== 200 || !String(body).startsWith('{"keys":')) return {};
+    const more: Header[] = [
+      ["cache-control", "public, max-age=300, must-revalidate"],
+      ["etag", '"<etag>"'],
+    ];
+    return { headers: [...headers, ...more].sort(([left], [right]) => (left < right ? -1 : left > right ? 1 : 0)) };
+  },
+} satisfies Intent;
 
 const STYLE = [
   ":root{color-scheme:light dark}",

@@ -5,7 +5,7 @@
  * whole number of seconds away from the step, a password hash that verifies no password sent) stays as it
  * is and therefore shows up as a difference. The grammar is in the README.
  */
-import { createHmac, scryptSync, timingSafeEqual } from "node:crypto";
+import { createHash, createHmac, scryptSync, timingSafeEqual } from "node:crypto";
 import { bodyBytes } from "./http.ts";
 import { KeyRing, type SigningKey, type Token, tokensIn } from "./keys.ts";
 import { remembered } from "./remembered.ts";
@@ -134,11 +134,12 @@ class Normaliser {
     };
     const caches = this.caches(step.response.headers);
     const tokens = this.tokens(step.response);
+    const tag = entityTag(step.response.body);
     // A header may say again what a cookie says.
     const cookies = step.response.headers.filter(([name]) => name === "set-cookie").map(([, value]) => this.cookie(value));
     const headers = step.response.headers
       .filter(([name]) => !TRANSPORT_HEADERS.has(name))
-      .map(([name, value]): Header => [name, name === "set-cookie" ? (cookies.shift() ?? "") : this.text(value)]);
+      .map(([name, value]): Header => [name, name === "set-cookie" ? (cookies.shift() ?? "") : name === "etag" && value === tag ? '"<etag>"' : this.text(value)]);
     const body = this.body(step.response.body);
     const response = { status: step.response.status, headers, body, ...(caches ? { caches } : {}), ...(tokens ? { tokens } : {}) };
     if (typeof step.response.body === "string") this.checkBodyTimes(step.response.body);
@@ -247,7 +248,7 @@ class Normaliser {
     const found: string[] = [];
     for (const group of groups.values()) {
       const pieces = group.sort((left, right) => left.index - right.index).map(({ value }) => value);
-      const text = remembered(pieces.join(""), this.secret) ?? this.signedCache(pieces.join(""));
+      const text = remembered(pieces.join(""), this.secret);
       if (text === undefined) continue;
       this.cacheCount += 1;
       let offset = 0;
@@ -258,12 +259,6 @@ class Normaliser {
       found.push(this.cacheText(text));
     }
     return found.length > 0 ? found : undefined;
-  }
-
-  /** What a token in a cookie says that a key has signed, and not the secret. */
-  private signedCache(value: string): string | undefined {
-    const token = this.keys.open(value);
-    return token && `jwt ${token.header} ${token.payload}`;
   }
 
   /**
@@ -464,6 +459,9 @@ class Normaliser {
 }
 
 const NOTHING = /(?!)/;
+
+/** The ETag of an answer: the first half of the hash of its body, as it was received. */
+const entityTag = (body: Body) => `"${createHash("sha256").update(bodyBytes(body)).digest().subarray(0, 16).toString("base64url")}"`;
 
 /** What tells a row from every other, also when it changes. */
 function identity(table: string, row: Row): string {
