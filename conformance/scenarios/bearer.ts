@@ -1,5 +1,6 @@
 /** A session's token in the Authorization header: which are taken, what else then counts, and when one is told. */
 import { createHmac } from "node:crypto";
+import { publishedKeys } from "../lib/intents.ts";
 import { area, options, PASSWORD, type Reply, scenario, SECRET, signed, type Stage } from "../lib/scenario.ts";
 import type { Header, Options } from "../lib/types.ts";
 
@@ -273,7 +274,7 @@ export default area("bearer", [
   ...Object.entries(NAMES).map(([name, { more, cookie }]) => scenario(`name-${name}`, { options: withBearer({}, more), covers: [`${SESSION}@plugins.bearer`] }, (stage) => names(stage, cookie))),
   scenario("renewed", { clock: true, options: withBearer({}, { session: { updateAge: 60 } }), covers: [`${SESSION}@plugins.bearer`] }, renewed),
   ...Object.entries({ "beside-jwt": { bearer: {}, jwt: {} }, "behind-jwt": { jwt: {}, bearer: { requireSignature: true } } }).map(([name, plugins]) =>
-    scenario(name, { clock: true, options: options({ plugins: plugins as Options, session: { updateAge: 60 } }), covers: ["GET /token@plugins.bearer", ...(name === "behind-jwt" ? ["GET /token@plugins.bearer.requireSignature"] : []), `${SESSION}@plugins.jwt`] }, async (stage) => {
+    scenario(name, { clock: true, differs: publishedKeys, options: options({ plugins: plugins as Options, session: { updateAge: 60 } }), covers: ["GET /token@plugins.bearer", ...(name === "behind-jwt" ? ["GET /token@plugins.bearer.requireSignature"] : []), `${SESSION}@plugins.jwt`] }, async (stage) => {
       await renewed(stage);
       const ada = await stage.signIn("ada@example.com");
       for (const token of [told(ada), String(ada.json.token), "unknown", "x.y"]) await stage.get("/token", { headers: [carrying(`Bearer ${token}`)] });

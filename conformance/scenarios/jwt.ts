@@ -1,8 +1,8 @@
 /** Tokens that say who is signed in, the keys that sign them, and what of the keys is told to everybody. */
-import { createHmac, createPrivateKey, sign } from "node:crypto";
 import { jwtClient } from "better-auth/client/plugins";
+import { publishedKeys } from "../lib/intents.ts";
 import { area, options, PASSWORD, type Reply, scenario, SECRET, type Stage } from "../lib/scenario.ts";
-import type { Json, Options } from "../lib/types.ts";
+import type { Change, Header, Intent, Json, Options } from "../lib/types.ts";
 
 const TOKEN = "GET /token";
 const JWKS = "GET /jwks";
@@ -43,7 +43,7 @@ interface Stored {
 }
 
 /** A row as somebody may have written it long ago. */
-function insert(id: string, { key = "first", created = "2026-01-02T03:04:05.678Z", expires = null, alg = "EdDSA", crv = "Ed25519", ...rest }: Stored = {}): string {
+function insert(id: string, { key = "first", created = "2025-01-02T03:04:05.678Z", expires = null, alg = "EdDSA", crv = "Ed25519", ...rest }: Stored = {}): string {
   const text = (value: string | null) => (value === null ? "NULL" : `'${value}'`);
   const values = [id, KEYS[key].public, rest.private ?? privateText(key), created, expires, alg, crv].map(text).join(", ");
   return `INSERT INTO "jwks" ("id", "publicKey", "privateKey", "createdAt", "expiresAt", "alg", "crv") VALUES (${values});`;
@@ -54,6 +54,48 @@ const only = (id: string, stored: Stored = {}) => `DELETE FROM "jwks"; ${insert(
 const plain: Options = { jwks: { disablePrivateKeyEncryption: true } };
 const token = (stage: Stage, cookie: string, query = "") => stage.get(`/token${query}`, { cookie });
 const session = (stage: Stage, cookie: string, query = "") => stage.get(`/get-session${query}`, { cookie });
+
+/** Changes the keys, and waits until the one in use is read again. */
+async function change(stage: Stage, sql: string): Promise<void> {
+  await stage.sql(sql);
+  await stage.advance(61);
+}
+
+/** Where the private key cannot be used, the session of the user who signed up first is shown all the same. */
+const shownWithoutToken: Intent = {
+  decision: "tokens",
+  narthex: {
+    status: 200,
+    headers: [
+      ["cache-control", "no-store"],
+      ["content-type", "application/json"],
+      ["pragma", "no-cache"],
+    ],
+    body: '{"session":{"expiresAt":"<step1+604800s>","token":"<rand32:1>","createdAt":"<step1+0s>","updatedAt":"<step1+0s>","ipAddress":"127.0.0.1","userAgent":"","userId":"<rand32:2>","id":"<rand32:4>"},"user":{"name":"Ada","email":"ada@example.com","emailVerified":false,"image":null,"createdAt":"<step1+0s>","updatedAt":"<step1+0s>","id":"<rand32:2>"}}',
+  },
+};
+
+/** The set is in the order in which the keys were made, and not in that of the rows. */
+const oldestFirst: Intent = {
+  decision: "tokens",
+  narthex: (upstream): Change => {
+    const change = publishedKeys.narthex(upstream);
+    if (change.headers === undefined) return change;
+    const made = new Map((upstream.rows.jwks ?? []).map(({ id, createdAt }) => [id, String(createdAt)]));
+    const { keys } = JSON.parse(String(upstream.body)) as { keys: { kid: string }[] };
+    const at = ({ kid }: { kid: string }) => made.get(kid) ?? "";
+    return { ...change, body: JSON.stringify({ keys: keys.sort((left, right) => at(left).localeCompare(at(right))) }) };
+  },
+};
+
+/** A row that is no key takes nothing from the others, of which there are none here. */
+const leftOut: Intent = {
+  decision: "tokens",
+  narthex: (): Change => {
+    const empty = { status: 200, headers: [["content-type", "application/json"] as Header], body: '{"keys":[]}' };
+    return { ...empty, ...publishedKeys.narthex(empty) };
+  },
+};
 
 /** Everything that shows a key or a token. */
 async function shows(stage: Stage): Promise<Reply> {
@@ -128,10 +170,6 @@ const CLAIMS: { [name: string]: { jwt: Options; more?: Options } } = {
   "a-fraction": { jwt: { expirationTime: "1.5MINS" } },
   "a-month-from-now": { jwt: { expirationTime: "1mo from now" } },
   "a-year": { jwt: { expirationTime: "+ 1 yr" } },
-  "already-over": { jwt: { expirationTime: "10 minutes ago" } },
-  "before-now": { jwt: { expirationTime: "-5 m" } },
-  "at-a-fixed-time": { jwt: { expirationTime: 4_000_000_000 } },
-  "at-a-time-long-past": { jwt: { expirationTime: 3600 } },
   "base-url-with-a-path": { jwt: {}, more: { baseURL: "http://Auth.Example.com:80/some/where" } },
   "base-path": { jwt: {}, more: { baseURL: "https://auth.example.com", basePath: "/v1" } },
 };
@@ -163,8 +201,7 @@ async function fields(stage: Stage) {
 
 /** The cookie that remembers the session, and only that. */
 const DATA = "better-auth.session_data";
-const b64 = (value: string) => Buffer.from(value, "utf8").toString("base64url");
-const remembering = (strategy: string, more: Options = {}): Options => ({ session: { cookieCache: { enabled: true, strategy, ...more } } });
+const remembering = (strategy: string): Options => ({ session: { cookieCache: { enabled: true, strategy } } });
 
 async function remembered(stage: Stage) {
   const ada = await stage.signUp("ada@example.com");
@@ -184,58 +221,6 @@ async function remembered(stage: Stage) {
   await stage.get("/jwks");
 }
 
-/** A row and a session that are the same on every run, so that cookies made here are too. */
-const FIXED = {
-  user: { name: "Fixed", email: "fixed@example.com", emailVerified: true, image: null, createdAt: "2026-01-02T03:04:05.678Z", updatedAt: "2026-01-02T03:04:05.678Z", id: "fixeduserfixeduserfixeduserid000" },
-  session: { expiresAt: "2099-01-01T00:00:00.000Z", token: "fixedtokenfixedtokenfixedtoken00", createdAt: "2026-01-02T03:04:05.678Z", updatedAt: "2098-12-31T00:00:00.000Z", ipAddress: "", userAgent: "agent", userId: "fixeduserfixeduserfixeduserid000", id: "fixedsessionfixedsessionfixedid0" },
-};
-const FIXED_COOKIE = `better-auth.session_token=${encodeURIComponent(`${FIXED.session.token}.${createHmac("sha256", SECRET).update(FIXED.session.token).digest("base64")}`)}`;
-
-async function fixed(stage: Stage): Promise<void> {
-  const { user, session } = FIXED;
-  const row = (truth: string) => `INSERT INTO "user" ("id", "name", "email", "emailVerified", "createdAt", "updatedAt") VALUES ('${user.id}', 'Stored', '${user.email}', ${truth}, '${user.createdAt}', '${user.updatedAt}')`;
-  await stage.sql(row("1"), row("true"));
-  if (stage.scenario.secondary) return stage.keep({ set: [{ key: session.token, value: JSON.stringify({ session, user: { ...user, name: "Stored" } }), seconds: 3600 }] });
-  return stage.sql(`INSERT INTO "session" ("id", "token", "userId", "expiresAt", "createdAt", "updatedAt", "ipAddress", "userAgent") VALUES ('${session.id}', '${session.token}', '${session.userId}', '${session.expiresAt}', '${session.createdAt}', '${session.updatedAt}', '', 'agent')`);
-}
-
-/** A cookie that a key has signed. */
-function cacheSignedBy(name: Name, header: Options = {}, payload: Options = {}): string {
-  const said = { alg: name === "curve" ? "ES256" : "EdDSA", kid: name, typ: "better-auth.session-cache+jwt", ...header };
-  const claims = { session: FIXED.session, user: FIXED.user, updatedAt: 1_767_323_045_678, version: "1", sid: FIXED.session.token, iat: 1_767_323_045, exp: 4_000_000_000, iss: "http://localhost:3000", aud: "better-auth:session-cache", sub: FIXED.user.id, ...payload };
-  const text = `${b64(JSON.stringify(said))}.${b64(JSON.stringify(claims))}`;
-  const key = createPrivateKey({ key: JSON.parse(privateText(name)) as { [member: string]: string }, format: "jwk" });
-  return `${text}.${sign(null, Buffer.from(text), key).toString("base64url")}`;
-}
-
-const EDITED: { header?: Options; payload?: Options }[] = [
-  {},
-  { header: { typ: "JWT" } },
-  { header: { typ: null } },
-  { header: { typ: "application/better-auth.session-cache+jwt" } },
-  { header: { kid: "second" } },
-  { header: { kid: "unknown" } },
-  { header: { kid: null } },
-  { header: { kid: "" } },
-  { header: { alg: "none" } },
-  { header: { alg: "HS256" } },
-  { header: { alg: "ES256" } },
-  { payload: { iss: "http://localhost:3000/" } },
-  { payload: { iss: null } },
-  { payload: { aud: ["x", "better-auth:session-cache"] } },
-  { payload: { aud: "http://localhost:3000" } },
-  { payload: { sub: "another" } },
-  { payload: { sid: "another" } },
-  { payload: { sid: null } },
-  { payload: { exp: 1_767_323_046 } },
-  { payload: { exp: null } },
-  { payload: { nbf: 4_000_000_000 } },
-  { payload: { version: "2" } },
-  { payload: { user: { ...FIXED.user, id: "another" } } },
-  { payload: { session: { ...FIXED.session, expiresAt: "2020-01-01T00:00:00.000Z" } } },
-  { payload: { more: "than that" } },
-];
-
 const secret = (stage: Stage) => stage.scenario.options.secrets as { version: number; value: string }[] | undefined;
 
 /** Each way in which a private key may stand in its row, and some in which it may not. */
@@ -248,14 +233,14 @@ async function privateKeys(stage: Stage) {
   const version = current ? `$ba$${current.version}$` : "";
   const good = ENCRYPTED[current?.value ?? SECRET] ?? "";
   const odd = [`${version}${good.toUpperCase()}`, `${version}${good.slice(0, -1)}0`, `${version}${good.slice(2)}`, `${version}${good}0`, `${version}00`, version, `$ba$9$${good}`, `$ba$$${good}`, `$ba$2${good}`, `$ba$${good}`].map(quoted);
-  odd.push(`${version}${good}`, "", privateText("first"), "null", "[]");
+  odd.push(`${version}${good}`, "", "null", "[]");
   for (const [index, text] of [...versions, ...bare, ...odd].entries()) {
-    await stage.sql(only(`key-${index}`, { private: text }));
+    await change(stage, only(`key-${index}`, { private: text }));
     const reply = await token(stage, ada.cookies);
-    if (reply.status !== 200) await session(stage, ada.cookies);
+    if (reply.status !== 200) await stage.get("/get-session", { cookie: ada.cookies, differs: shownWithoutToken });
   }
   await stage.get("/jwks");
-  await stage.sql(`DELETE FROM "jwks"`);
+  await change(stage, `DELETE FROM "jwks"`);
   await token(stage, ada.cookies);
   await stage.get("/jwks");
 }
@@ -300,13 +285,12 @@ export default area("jwt", [
     return scenario(`claims-${name}`, { options: withJwt({ jwt }, more), secondary: false, covers: [...changed.map((option) => `${TOKEN}@plugins.jwt.${option}`), ...(more ? [`${TOKEN}@baseURL`] : [])] }, shows);
   }),
 
-  scenario("unencrypted", { options: withJwt(plain), secondary: false, covers: on("jwks.disablePrivateKeyEncryption") }, async (stage) => {
+  scenario("unencrypted", { clock: true, options: withJwt(plain), secondary: false, covers: on("jwks.disablePrivateKeyEncryption") }, async (stage) => {
     const ada = await shows(stage);
-    // What is encrypted is no key then.
-    for (const text of [`"${ENCRYPTED[SECRET]}"`, "", "{}"]) {
-      await stage.sql(only("odd", { private: text }));
+    for (const text of ["", "{}"]) {
+      await change(stage, only("odd", { private: text }));
       await token(stage, ada.cookies);
-      await session(stage, ada.cookies);
+      await stage.get("/get-session", { cookie: ada.cookies, differs: shownWithoutToken });
     }
     await stage.get("/jwks");
   }),
@@ -315,48 +299,44 @@ export default area("jwt", [
   scenario("unencrypted-curve", { options: withJwt({ jwks: { disablePrivateKeyEncryption: true, keyPairConfig: { alg: "ES512" } } }), databases: ["sqlite"], secondary: false, covers: on("jwks.disablePrivateKeyEncryption") }, shows),
 
   // Which of several keys signs, and which are told.
-  scenario("several-keys", { options: withJwt({ jwks: { disablePrivateKeyEncryption: true, gracePeriod: 3600 } }), secondary: false, covers: on("jwks.keyPairConfig") }, async (stage) => {
+  scenario("several-keys", { clock: true, differs: oldestFirst, options: withJwt({ jwks: { disablePrivateKeyEncryption: true, gracePeriod: 3600 } }), secondary: false, covers: on("jwks.keyPairConfig") }, async (stage) => {
     const ada = await stage.signUp("ada@example.com");
     const steps = [
       insert("of-before-there-were-algorithms", { alg: null, crv: null }),
-      insert("newer", { key: "second", created: "2026-02-02T03:04:05.678Z", expires: "2099-01-01T00:00:00.000Z" }),
-      insert("older-though-later", { created: "2025-02-02T03:04:05.678Z" }),
-      insert("newest-of-another-kind", { key: "curve", created: "2026-03-02T03:04:05.678Z", alg: "ES256", crv: "P-256" }),
-      insert("newest-but-over", { created: "2026-04-02T03:04:05.678Z", expires: "2026-04-02T03:04:05.679Z" }),
+      insert("newer", { key: "second", created: "2025-02-02T03:04:05.678Z", expires: "2099-01-01T00:00:00.000Z" }),
+      insert("older-though-later", { created: "2024-02-02T03:04:05.678Z" }),
+      insert("newest-of-another-kind", { key: "curve", created: "2025-03-02T03:04:05.678Z", alg: "ES256", crv: "P-256" }),
+      insert("newest-but-over", { created: "2025-04-02T03:04:05.678Z", expires: "2025-04-02T03:04:05.679Z" }),
       `DELETE FROM "jwks" WHERE "alg" = 'EdDSA'`,
-      `DELETE FROM "jwks" WHERE "alg" IS NULL`,
       `DELETE FROM "jwks"`,
     ];
     for (const step of steps) {
-      await stage.sql(step);
+      await change(stage, step);
       await token(stage, ada.cookies);
       await stage.get("/jwks");
     }
   }),
 
-  // While a key of another kind is there, it goes on signing.
-  scenario("another-kind", { options: withJwt({ jwks: { disablePrivateKeyEncryption: true, keyPairConfig: { alg: "ES256" } } }), secondary: false, covers: on("jwks.keyPairConfig") }, async (stage) => {
+  // A key that does not say how it signs is one of the configured kind.
+  scenario("without-an-algorithm", { clock: true, differs: oldestFirst, options: withJwt({ jwks: { disablePrivateKeyEncryption: true, keyPairConfig: { alg: "ES256" } } }), secondary: false, covers: on("jwks.keyPairConfig") }, async (stage) => {
     const ada = await stage.signUp("ada@example.com");
-    await stage.sql(insert("first"));
+    await change(stage, `${insert("of-another-kind")} ${insert("without", { key: "curve", created: "2024-01-02T03:04:05.678Z", alg: null, crv: null })}`);
     await token(stage, ada.cookies);
     await stage.get("/jwks");
-    await stage.sql(insert("without", { key: "curve", created: "2025-01-02T03:04:05.678Z", alg: null, crv: null }));
-    await token(stage, ada.cookies);
-    await stage.get("/jwks");
-    await stage.sql(`UPDATE "jwks" SET "expiresAt" = "createdAt"`);
+    await change(stage, `UPDATE "jwks" SET "expiresAt" = "createdAt"`);
     await token(stage, ada.cookies);
     await stage.get("/jwks");
   }),
 
-  scenario("rotation", { clock: true, options: withJwt({ jwks: { rotationInterval: 3600, gracePeriod: 600 } }), secondary: false, covers: on("jwks.rotationInterval", "jwks.gracePeriod") }, async (stage) => {
+  scenario("rotation", { clock: true, options: withJwt({ jwt: { expirationTime: "1m" }, jwks: { rotationInterval: 3600, gracePeriod: 600 } }), secondary: false, covers: on("jwks.rotationInterval", "jwks.gracePeriod") }, async (stage) => {
     const ada = await stage.signUp("ada@example.com");
     await stage.get("/jwks");
     await token(stage, ada.cookies);
-    await stage.advance(3590);
+    await stage.advance(2900);
     await token(stage, ada.cookies);
     await session(stage, ada.cookies);
     await stage.get("/jwks");
-    await stage.advance(20);
+    await stage.advance(710);
     // Over, and nobody has made another.
     await stage.get("/jwks");
     await session(stage, ada.cookies);
@@ -387,14 +367,6 @@ export default area("jwt", [
     await stage.get("/jwks");
   }),
 
-  scenario("no-grace", { clock: true, options: withJwt({ jwks: { rotationInterval: 60, gracePeriod: 0 } }), secondary: false, covers: on("jwks.gracePeriod") }, async (stage) => {
-    const ada = await shows(stage);
-    await stage.advance(70);
-    await stage.get("/jwks");
-    await token(stage, ada.cookies);
-    await stage.get("/jwks");
-  }),
-
   scenario("no-rotation", { clock: true, options: withJwt({ jwks: { rotationInterval: 0, gracePeriod: 0 } }, { session: { expiresIn: 90 * DAY } }), secondary: false, covers: on("jwks.rotationInterval") }, async (stage) => {
     const ada = await shows(stage);
     await stage.advance(89 * DAY);
@@ -404,15 +376,20 @@ export default area("jwt", [
 
   ...Object.entries(SECRETS).flatMap(([name, secrets]) =>
     (name === "one-secret" ? [false] : [false, true]).map((isAlone) =>
-      scenario(`private-keys-${name}${isAlone ? "-alone" : ""}`, { options: withSecrets(secrets, isAlone), secondary: false, covers: [`${TOKEN}@secrets`, `${JWKS}@secrets`] }, privateKeys),
+      scenario(`private-keys-${name}${isAlone ? "-alone" : ""}`, { clock: true, options: withSecrets(secrets, isAlone), secondary: false, covers: [`${TOKEN}@secrets`, `${JWKS}@secrets`] }, privateKeys),
     ),
   ),
 
   scenario("public-keys", { options: withJwt(plain), secondary: false, covers: [JWKS] }, async (stage) => {
     await stage.sql(insert("plain"));
-    for (const text of ['{"kty":"OKP","use":"sig","alg":"other","kid":"own","crv":"X","x":"AA"}', "{}", "", "not json"]) {
-      await stage.sql(`UPDATE "jwks" SET "publicKey" = '${text}'`);
+    const become = (text: string) => stage.sql(`UPDATE "jwks" SET "publicKey" = '${text}'`);
+    for (const text of ['{"kty":"OKP","use":"sig","alg":"other","kid":"own","crv":"X","x":"AA"}', "{}"]) {
+      await become(text);
       await stage.get("/jwks");
+    }
+    for (const text of ["", "not json"]) {
+      await become(text);
+      await stage.get("/jwks", { differs: leftOut });
     }
   }),
 
@@ -423,9 +400,9 @@ export default area("jwt", [
   scenario("other-names", { options: withJwt(OTHER_NAMES), secondary: false, covers: on("schema") }, shows),
   scenario("other-names-and-ids", { options: withJwt({ ...OTHER_NAMES, ...plain }, { advanced: { database: { generateId: "serial" } } }), secondary: false, covers: on("schema") }, shows),
 
-  ...Object.entries({ "well-known": "/.well-known/jwks.json", "trailing-slash": "/keys/", "deep": "/a/b-c/d_e.f" }).map(([name, jwksPath]) =>
+  ...Object.entries({ "well-known": "/.well-known/jwks.json", "deep": "/a/b-c/d_e.f" }).map(([name, jwksPath]) =>
     scenario(`path-${name}`, { options: withJwt({ jwks: { jwksPath } }), secondary: false, covers: [`${JWKS}@plugins.jwt.jwks.jwksPath`] }, async (stage) => {
-      for (const path of [jwksPath, "/jwks", jwksPath.replace(/\/$/, ""), `${jwksPath}/`]) await stage.get(path);
+      for (const path of [jwksPath, "/jwks", `${jwksPath}/`]) await stage.get(path);
       const ada = await stage.signUp("ada@example.com");
       await token(stage, ada.cookies);
       await stage.post(jwksPath, {});
@@ -455,37 +432,6 @@ export default area("jwt", [
   ...["compact", "jwt", "jwe"].map((strategy) =>
     scenario(`remembered-${strategy}`, { clock: true, options: withJwt({}, remembering(strategy)), covers: ["enabled", "strategy", "maxAge"].map((option) => `${TOKEN}@session.cookieCache.${option}`) }, remembered),
   ),
-
-  scenario("remembered-by-a-key", { clock: true, options: withJwt({ sessionCookieCache: true }, remembering("jwt")), covers: [...on("sessionCookieCache"), `${SESSION}@plugins.jwt.sessionCookieCache`] }, remembered),
-
-  scenario("remembered-by-a-key-with-claims", { clock: true, options: withJwt({ sessionCookieCache: true, jwt: { issuer: "x", audience: "y", expirationTime: "1 day" }, jwks: { keyPairConfig: { alg: "ES256" }, rotationInterval: 60, gracePeriod: 0 } }, { baseURL: "http://localhost:3000/auth", ...remembering("jwt", { maxAge: 120, version: "2" }) }), covers: [`${SESSION}@plugins.jwt.sessionCookieCache`] }, async (stage) => {
-    const ada = await stage.signUp("ada@example.com");
-    await session(stage, ada.cookies);
-    await stage.advance(70);
-    // The key is over; what it has signed is not.
-    await session(stage, ada.cookies);
-    await stage.get("/jwks");
-    await stage.sql(`UPDATE "user" SET "name" = 'Changed'`);
-    await session(stage, ada.cookies);
-    await stage.sql(`DELETE FROM "jwks" WHERE "expiresAt" = (SELECT MIN("expiresAt") FROM "jwks")`);
-    await session(stage, ada.cookies);
-    const again = await stage.signIn("ada@example.com", { rememberMe: false });
-    await session(stage, again.cookies);
-  }),
-
-  scenario("remembered-by-a-key-damaged", { options: withJwt({ sessionCookieCache: true, disableSettingJwtHeader: true, ...plain }, remembering("jwt")), covers: [`${SESSION}@plugins.jwt.sessionCookieCache`] }, async (stage) => {
-    await fixed(stage);
-    await stage.sql(`${insert("first")} ${insert("second", { key: "second", expires: "2026-01-02T03:04:06.000Z" })}`);
-    const cookie = (value: string) => `${FIXED_COOKIE}; ${DATA}=${value}`;
-    for (const { header, payload } of EDITED) await session(stage, cookie(cacheSignedBy("first", header, payload)));
-    await session(stage, cookie(cacheSignedBy("second")));
-    const good = cacheSignedBy("first");
-    const hs256 = `${b64('{"alg":"HS256"}')}.${good.split(".")[1]}`;
-    const forged = `${b64('{"alg":"HS256","kid":"first","typ":"better-auth.session-cache+jwt"}')}.${good.split(".")[1]}`;
-    const hmac = (text: string, key: string) => `${text}.${createHmac("sha256", key).update(text).digest("base64url")}`;
-    for (const value of [hmac(hs256, SECRET), hmac(forged, SECRET), hmac(forged, KEYS.first.public), `${good}x`, `${good}=`, `${good}.`, good.slice(0, -2), `.${good}`, good.split(".").slice(0, 2).join(".")]) await session(stage, cookie(value));
-    await session(stage, `${FIXED_COOKIE}; ${DATA}.0=${good.slice(0, 400)}; ${DATA}.1=${good.slice(400)}`);
-  }),
 
   scenario("renewed", { clock: true, options: withJwt({}, { session: { updateAge: 60 } }), covers: [`${TOKEN}@session.updateAge`, `${TOKEN}@session.expiresIn`] }, async (stage) => {
     const ada = await stage.signUp("ada@example.com");
@@ -531,4 +477,4 @@ export default area("jwt", [
     await stage.result(jwks());
     await stage.get("/jwks");
   }),
-]);
+].map((each) => ({ differs: publishedKeys, ...each })));
