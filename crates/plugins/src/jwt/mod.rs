@@ -230,8 +230,9 @@ impl Jwt {
             "alg".to_owned(),
             key.algorithm(self).map_or(key.alg.clone().into(), |alg| alg.name().into()),
         );
-        entry.extend(key.crv.clone().map(|curve| ("crv".to_owned(), curve.into())));
-        // A member that is there already keeps its place.
+        // A member that is there already keeps its place, and upstream's `crv` is there before it has a value.
+        let curve = key.crv.clone().map(Value::from).or_else(|| public.get("crv").cloned());
+        entry.extend(curve.map(|curve| ("crv".to_owned(), curve)));
         entry.extend(public.into_iter().filter(|(name, _)| !PRIVATE.contains(&&**name)));
         entry.insert("kid".to_owned(), key.id.clone().into());
         Some(entry.into())
