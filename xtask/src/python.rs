@@ -32,7 +32,7 @@ pub(crate) fn package() -> Outcome {
     run_command(&mut module(&["ruff", "format", "--check", "."]))
 }
 
-/// What PyJWT, joserfc, jose and the packages for FastAPI make of what the binary issues.
+/// What `PyJWT`, `joserfc`, jose and the packages for `FastAPI` make of what the binary issues.
 pub(crate) fn interop(binary: &Path, node_modules: &Path) -> Outcome {
     let folder = root().join("python/interop");
     let python = environment("interop", &folder.join("requirements.txt"))?;
