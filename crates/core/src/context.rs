@@ -61,8 +61,8 @@ pub struct Ctx {
     cookie_header: String,
     cookies: Cookies,
     headers_out: Vec<(HeaderName, HeaderValue)>,
-    /// Whose request this was found to be, for hooks.
-    current: Option<SignedIn>,
+    /// Whose request this was found to be, for hooks. Boxed, because most requests have no use for the room.
+    current: Option<Box<SignedIn>>,
     /// Who does it, where no client asks for it.
     pub(crate) actor: Option<&'static str>,
     /// Accounts whose failures the next transaction forgets.
@@ -622,13 +622,13 @@ impl Ctx {
 
     /// Whose request `/get-session` has found this to be, for hooks that run after it.
     pub fn current(&self) -> Option<&SignedIn> {
-        self.current.as_ref()
+        self.current.as_deref()
     }
 
     /// Nobody pays for it where no hook could ask.
     pub(crate) fn found(&mut self, session: &Session, user: &User) {
         if !self.engine.manifest.hooks.after.is_empty() {
-            self.current = Some(SignedIn { session: session.clone(), user: user.clone() });
+            self.current = Some(Box::new(SignedIn { session: session.clone(), user: user.clone() }));
         }
     }
 
