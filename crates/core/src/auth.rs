@@ -17,6 +17,7 @@ use crate::{
     housekeeping::{Due, Housekeeping},
     http::{
         Reply,
+        aliases::Aliases,
         client_ip::ClientAddresses,
         cookies::AuthCookies,
         disabled::DisabledPaths,
@@ -26,7 +27,7 @@ use crate::{
     },
     meters::{HashingNow, Meters, StoreMeters},
     model::{self, Account, RateLimit, audit::AuditLog},
-    plugin::{Endpoint, Manifest, Plugin, Rate, Setup},
+    plugin::{Alias, Endpoint, Installed, Manifest, Plugin, Rate, Setup},
     secondary::{Secondary, SecondaryStorage},
     secret::Secret,
     store::{
@@ -54,6 +55,7 @@ pub(crate) struct Engine {
     pub(crate) resolved: Resolved,
     pub(crate) manifest: Manifest,
     pub(crate) router: Router,
+    pub(crate) aliases: Aliases,
     pub(crate) store: Store,
     pub(crate) env: Env,
     pub(crate) signer: Signer,
@@ -262,6 +264,7 @@ impl AuthBuilder {
         let mut problems = self.manifest.problems.clone();
         let has_secondary = self.secondary.is_some() || self.config.secondary_storage.url.is_some();
         check_counting(&self.config, has_secondary, &mut problems);
+        check_installed(&self.config, &self.manifest, has_secondary, &mut problems);
         let _ = Parts::new(&self.config, &self.manifest, None, &mut problems);
         problems
     }
@@ -269,19 +272,27 @@ impl AuthBuilder {
     /// Every endpoint, as it would be served.
     pub fn routes(&self) -> Vec<Route> {
         let router = Router::new(&self.manifest.endpoints);
-        let disabled = DisabledPaths::new(&self.config.disabled_paths, router.paths());
+        let disabled =
+            DisabledPaths::new(&self.config.disabled_paths, router.paths(), &self.manifest.aliases);
         let limiter = counts_requests(&self.config).then(|| {
             let options = &self.config.rate_limit;
             RateLimiter::new(options, &self.manifest.rate_limits, router.paths(), Limits::InMemory)
         });
         let route = |endpoint: &Endpoint| {
             let number = router.paths().iter().position(|path| *path == endpoint.path);
+            let aliases = self.manifest.aliases.iter();
+            let aliases =
+                aliases.filter(|alias| alias.method == endpoint.method && alias.to == endpoint.path);
             Route {
                 method: endpoint.method.clone(),
                 path: endpoint.path.clone(),
                 plugin: endpoint.plugin,
                 limit: number.and_then(|number| limiter.as_ref()?.allowance(number)),
                 is_disabled: disabled.contains(&endpoint.path, number),
+                aliases: aliases
+                    .filter(|alias| !alias.is_among(&self.config.disabled_paths))
+                    .cloned()
+                    .collect(),
             }
         };
         self.manifest.endpoints.iter().map(route).collect()
@@ -321,7 +332,7 @@ impl AuthBuilder {
     pub async fn build(self, store: Store) -> Result<Auth, BuildError> {
         let (is_metered, operator) = (self.is_metered, self.operator);
         let Assembled { parts, resolved, manifest, env, limits, store } = self.assemble(store)?;
-        let Parts { addresses, cookies, blocklist, .. } = parts;
+        let Parts { addresses, aliases, cookies, blocklist, .. } = parts;
         if looks_weak(resolved.secrets.current()) {
             tracing::warn!(
                 "the secret looks as if somebody had made it up; `openssl rand -base64 32` makes a good one"
@@ -342,9 +353,10 @@ impl AuthBuilder {
             blocklist,
             #[cfg(feature = "axum")]
             bodies: Arc::default(),
-            disabled: DisabledPaths::new(&resolved.config.disabled_paths, router.paths()),
+            disabled: DisabledPaths::new(&resolved.config.disabled_paths, router.paths(), &manifest.aliases),
             limiter,
             router,
+            aliases,
             signer: Signer::new(resolved.secrets.current().expose()),
             cookies,
             addresses,
@@ -374,6 +386,7 @@ impl AuthBuilder {
         let secondary = secondary.map(|storage| Secondary::new(storage, &config));
         check_counting(&config, secondary.is_some(), &mut problems);
         check_opened(&config, secondary.is_some(), &mut problems);
+        check_installed(&config, &manifest, secondary.is_some(), &mut problems);
         let limits = limits(&config, store.is_shared(), secondary.is_some());
         complete(&mut manifest.tables, secondary.as_ref(), limits);
         let mut parts = Parts::new(&config, &manifest, store.namespace(), &mut problems);
@@ -422,11 +435,14 @@ pub struct Route {
     pub limit: Option<Rate>,
     /// Whether it is switched off.
     pub is_disabled: bool,
+    /// Its other paths.
+    pub aliases: Vec<Alias>,
 }
 
 /// What is computed from the configuration alone.
 struct Parts {
     addresses: ClientAddresses,
+    aliases: Aliases,
     cookies: AuthCookies,
     blocklist: Blocklist,
     schema: Schema,
@@ -443,6 +459,8 @@ impl Parts {
         let mut layout = config.layout(problems);
         layout.namespace = namespace.map(str::to_owned);
         let addresses = ClientAddresses::new(&config.advanced, problems);
+        let (router, base_path) = (Router::new(&manifest.endpoints), config.path());
+        let aliases = Aliases::new(&manifest.aliases, &router, &base_path, &config.disabled_paths, problems);
         let cookies = AuthCookies::new(config, problems);
         let blocklist = Blocklist::load(&config.password, problems);
         let resolved = config.clone().resolve(problems);
@@ -450,6 +468,7 @@ impl Parts {
             Schema::resolve(manifest.tables.iter().cloned(), manifest.extensions.iter().cloned(), layout);
         Self {
             addresses,
+            aliases,
             cookies,
             blocklist,
             schema: schema.map_err(|mut mistakes| problems.append(&mut mistakes)).unwrap_or_default(),
@@ -518,6 +537,13 @@ fn check_opened(config: &Config, is_opened: bool, problems: &mut Vec<String>) {
                 .to_owned(),
         );
     }
+}
+
+/// What plugins find when they look around.
+fn check_installed(config: &Config, manifest: &Manifest, has_secondary: bool, problems: &mut Vec<String>) {
+    let has_sessions_in_database = !has_secondary || config.session.store_session_in_database;
+    let installed = Installed { config, has_sessions_in_database, manifest };
+    problems.extend(manifest.checks.iter().flat_map(|check| check(&installed)));
 }
 
 fn counts_requests(config: &Config) -> bool {

@@ -16,8 +16,7 @@ use crate::{
         router::Parameters,
     },
     model::{
-        Account, Accounts, Origin, Session, Sessions, User, Users, Verification, Verifications,
-        sessions::Changed,
+        Accounts, Origin, Session, Sessions, User, Users, Verification, Verifications, sessions::Changed,
     },
     plugin::{Plugin, QueuedEvent},
     secondary::Found,
@@ -28,13 +27,12 @@ use crate::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, USER_AGENT},
+    header::{ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, COOKIE, USER_AGENT},
     request::Parts,
 };
 use serde::Serialize;
 use serde_json::Value;
 use std::{
-    any::TypeId,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -160,7 +158,7 @@ impl Ctx {
     }
 
     /// Whether the body came as a form, which has nothing but texts.
-    pub(crate) fn has_form(&self) -> bool {
+    pub fn has_form(&self) -> bool {
         let content_type = self.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         content_type.is_some_and(|kind| {
             kind.get(..FORM.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(FORM.as_bytes()))
@@ -250,8 +248,8 @@ impl Ctx {
     }
 
     /// The plugin of this type, if it is installed.
-    pub fn plugin<P: Plugin>(&self) -> Option<&P> {
-        self.engine.manifest.plugins.get(&TypeId::of::<P>())?.downcast_ref()
+    pub fn plugin<P: Plugin>(&self) -> Option<Arc<P>> {
+        self.engine.manifest.plugin()
     }
 
     /// What stands for an account in logs and counts: a keyed hash of the address or name in any spelling, so that
@@ -509,28 +507,14 @@ impl Ctx {
         Ok(self.signed_in(sign_in, session))
     }
 
-    /// As [`Self::sign_in`], for somebody who has entered the password of `account`: `None` when that password has
-    /// changed since it was compared, so that no session outlives the change.
-    pub async fn sign_in_by_password(
-        &mut self,
-        sign_in: SignIn,
-        account: &Account,
-    ) -> Result<Option<SignedIn>> {
-        let (client, lifetime) = self.prepare_session(&sign_in).await?;
-        let session = self
-            .transact(async |tx: &mut Tx| tx.sessions().create_by_password(account, lifetime, client).await)
-            .await?;
-        Ok(session.map(|session| self.signed_in(sign_in, session)))
-    }
-
-    async fn prepare_session(&mut self, sign_in: &SignIn) -> Result<(Client, Duration)> {
+    pub(crate) async fn prepare_session(&mut self, sign_in: &SignIn) -> Result<(Client, Duration)> {
         match self.before_sign_in(sign_in).await? {
             Some(reply) => Err(Error::interrupted(reply)),
             None => Ok((self.client(), self.session_lifetime(sign_in.remember))),
         }
     }
 
-    fn signed_in(&mut self, sign_in: SignIn, session: Session) -> SignedIn {
+    pub(crate) fn signed_in(&mut self, sign_in: SignIn, session: Session) -> SignedIn {
         let signed_in = SignedIn { session, user: sign_in.user };
         self.set_session(&signed_in, sign_in.remember);
         signed_in
@@ -608,6 +592,13 @@ impl Ctx {
             let engine = Arc::clone(&self.engine);
             self.cookies.expire_pieces(&self.cookie_header, &engine.cookies.session_data);
         }
+    }
+
+    /// As if no cookie had come with the request; and none is set.
+    pub(crate) fn set_no_cookies(&mut self) {
+        self.parts.headers.remove(COOKIE);
+        self.cookie_header.clear();
+        self.cookies.refuse();
     }
 
     /// What guards took back of what they set is not sent.

@@ -19,6 +19,7 @@ mod auth;
 mod config;
 mod context;
 mod cookie_cache;
+mod credentials;
 pub mod crypto;
 mod endpoints;
 mod env;
@@ -49,14 +50,15 @@ pub use self::{
         VersionedSecret,
     },
     context::{Client, Ctx, Method, SignIn, SignedIn},
+    credentials::{Credentials, NewAccount},
     endpoints::session::{FreshSession, SensitiveSession, Session},
     env::{BoxFuture, Clock, Entropy, Env, Fetch, Mail, Mailer, Timer},
     error::{BoxError, Code, Error, Result, chain},
     guessing::Attempt,
     happening::{Happening, Outcome},
     plugin::{
-        AsyncFn2, AsyncFn3, AsyncFn4, AsyncFn5, Description, Endpoint, Event, Handler, Manifest, Plugin,
-        Rate, Setup, With,
+        Alias, AsyncFn2, AsyncFn3, AsyncFn4, AsyncFn5, Description, Endpoint, Event, Handler, Installed,
+        Manifest, Plugin, Rate, Setup, With,
     },
     secondary::SecondaryStorage,
     secret::Secret,

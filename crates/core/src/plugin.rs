@@ -5,6 +5,7 @@
 //! after `build()` nothing can be added: what is registered is data, listed by the [`Manifest`].
 
 use crate::{
+    config::Config,
     context::{Ctx, SignIn},
     env::BoxFuture,
     error::{Code, Result},
@@ -53,6 +54,8 @@ impl Rate {
 pub struct Manifest {
     /// Endpoints, in registration order.
     pub endpoints: Vec<Endpoint>,
+    /// Other paths of endpoints.
+    pub aliases: Vec<Alias>,
     /// Tables, in the order they are created.
     pub tables: Vec<Table>,
     /// Columns added to tables of others.
@@ -65,6 +68,14 @@ pub struct Manifest {
     pub(crate) plugins: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     pub(crate) ids: Vec<&'static str>,
     pub(crate) problems: Vec<String>,
+    pub(crate) checks: Vec<Box<CheckFn>>,
+}
+
+impl Manifest {
+    /// The plugin of this type, if it is installed.
+    pub(crate) fn plugin<P: Plugin>(&self) -> Option<Arc<P>> {
+        Arc::clone(self.plugins.get(&TypeId::of::<P>())?).downcast().ok()
+    }
 }
 
 /// One endpoint.
@@ -78,13 +89,65 @@ pub struct Endpoint {
     /// What it takes and answers.
     pub description: Description,
     pub(crate) reads_body: bool,
+    pub(crate) has_cookies: bool,
     pub(crate) run: Arc<HandlerFn>,
 }
 
 impl Endpoint {
     /// Leaves the body alone, whatever it is.
-    pub fn without_body(&mut self) {
+    pub fn without_body(&mut self) -> &mut Self {
         self.reads_body = false;
+        self
+    }
+
+    /// Sees no cookie and sets none, nor do its hooks. With no cookie there is nothing that a page of another site could
+    /// use on the sly, so that no origin is asked for.
+    pub fn without_cookies(&mut self) -> &mut Self {
+        self.has_cookies = false;
+        self
+    }
+}
+
+/// Another path of an endpoint. Whoever comes by it is at the endpoint for limits, switches, hooks and metrics.
+#[derive(Debug, Clone)]
+pub struct Alias {
+    /// The plugin that brings it.
+    pub plugin: &'static str,
+    /// The endpoint's method.
+    pub method: Method,
+    /// The path.
+    pub from: Cow<'static, str>,
+    /// Whether that is below the base path, and not the whole path.
+    pub is_below: bool,
+    /// The endpoint's path below the base path.
+    pub to: Cow<'static, str>,
+}
+
+impl Alias {
+    /// The whole path.
+    pub fn path<'a>(&'a self, base_path: &str) -> Cow<'a, str> {
+        if self.is_below { format!("{base_path}{}", self.from).into() } else { Cow::Borrowed(&self.from) }
+    }
+
+    /// Whether one of these paths below the base path is this one.
+    pub(crate) fn is_among(&self, paths: &[impl AsRef<str>]) -> bool {
+        self.is_below && paths.iter().any(|path| path.as_ref() == self.from)
+    }
+}
+
+/// What there is once every plugin is installed, for [`Setup::check`].
+pub struct Installed<'a> {
+    /// The options.
+    pub config: &'a Config,
+    /// Whether the database has the sessions, or only a secondary storage.
+    pub has_sessions_in_database: bool,
+    pub(crate) manifest: &'a Manifest,
+}
+
+impl Installed<'_> {
+    /// The plugin of this type, if it is installed.
+    pub fn plugin<P: Plugin>(&self) -> Option<Arc<P>> {
+        self.manifest.plugin()
     }
 }
 
@@ -109,6 +172,7 @@ pub(crate) type WriteFn =
     dyn for<'a> Fn(&'a mut Tx, &'a mut Write) -> BoxFuture<'a, Result<()>> + Send + Sync;
 pub(crate) type AfterFn =
     dyn for<'a> Fn(&'a mut Ctx, &'a mut Reply) -> BoxFuture<'a, Result<()>> + Send + Sync;
+pub(crate) type CheckFn = dyn Fn(&Installed<'_>) -> Vec<String> + Send + Sync;
 type EventFn = dyn for<'a> Fn(&'a Ctx, &'a (dyn Any + Send + Sync)) -> BoxFuture<'a, ()> + Send + Sync;
 
 #[derive(Default)]
@@ -302,9 +366,32 @@ impl<'m, P: Plugin> Setup<'m, P> {
             Box::pin(async move { handler.handle(&plugin, cx).await })
         });
         let description = H::describe();
-        let endpoint = Endpoint { plugin: P::ID, method, path, description, reads_body: true, run };
+        let endpoint =
+            Endpoint { plugin: P::ID, method, path, description, reads_body: true, has_cookies: true, run };
         self.manifest.endpoints.push(endpoint);
         self.manifest.endpoints.last_mut().expect("just pushed")
+    }
+
+    /// Answers `method from`, a path below the base path, as the endpoint at `to` does.
+    pub fn alias(
+        &mut self,
+        method: Method,
+        from: impl Into<Cow<'static, str>>,
+        to: impl Into<Cow<'static, str>>,
+    ) {
+        let (from, to) = (from.into(), to.into());
+        self.manifest.aliases.push(Alias { plugin: P::ID, method, from, is_below: true, to });
+    }
+
+    /// As [`Self::alias`], but `from` is a whole path, which need not be below the base path.
+    pub fn alias_anywhere(
+        &mut self,
+        method: Method,
+        from: impl Into<Cow<'static, str>>,
+        to: impl Into<Cow<'static, str>>,
+    ) {
+        let (from, to) = (from.into(), to.into());
+        self.manifest.aliases.push(Alias { plugin: P::ID, method, from, is_below: false, to });
     }
 
     /// Adds a table.
@@ -332,6 +419,13 @@ impl<'m, P: Plugin> Setup<'m, P> {
     /// all of them.
     pub fn refuse(&mut self, problem: impl Display) {
         self.manifest.problems.push(format!("plugins.{}.{problem}", P::ID));
+    }
+
+    /// Looks, once every plugin is installed, for mistakes that concern more than this one's own section: what it depends
+    /// on and what it cannot live with. Each begins with the option that is to be changed.
+    pub fn check(&mut self, check: fn(&P, &Installed<'_>) -> Vec<String>) {
+        let plugin = Arc::clone(&self.plugin);
+        self.manifest.checks.push(Box::new(move |installed| check(&plugin, installed)));
     }
 
     /// Runs before the endpoints under `path` (`/sign-up/email`, or `/sign-up/**`): may change the request's raw

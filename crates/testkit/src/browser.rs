@@ -99,6 +99,12 @@ pub struct Call {
 }
 
 impl Call {
+    /// Asks for another path, which need not be below the base path.
+    pub fn at(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.target);
+        self
+    }
+
     /// Sets a header, in place of what the browser would send.
     pub fn header(self, name: &str, value: &str) -> Self {
         self.header_bytes(name, value.as_bytes())

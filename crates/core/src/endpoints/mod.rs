@@ -36,21 +36,21 @@ pub(crate) fn install(builder: AuthBuilder) -> AuthBuilder {
 }
 
 /// Whether a password is too short or too long, in UTF-16 units as JavaScript counts them.
-mod password_length {
+pub(crate) mod password_length {
     use crate::{
         config::EmailAndPassword,
         error::{Code, Error, Result},
         secret::Secret,
     };
 
-    pub(super) fn not_too_long(options: &EmailAndPassword, password: &Secret) -> Result<()> {
+    pub(crate) fn not_too_long(options: &EmailAndPassword, password: &Secret) -> Result<()> {
         if password.expose().encode_utf16().count() > options.max_password_length {
             return Err(Error::bad_request(Code::PASSWORD_TOO_LONG));
         }
         Ok(())
     }
 
-    pub(super) fn not_too_short(options: &EmailAndPassword, password: &Secret) -> Result<()> {
+    pub(crate) fn not_too_short(options: &EmailAndPassword, password: &Secret) -> Result<()> {
         if password.expose().encode_utf16().count() < options.min_password_length {
             return Err(Error::bad_request(Code::PASSWORD_TOO_SHORT));
         }

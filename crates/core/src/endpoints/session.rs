@@ -63,7 +63,7 @@ impl GetSession {
     /// `GET /get-session`
     async fn get(&self, cx: &mut Ctx, Query(query): Query<GetSessionQuery>) -> Result<Json<Option<Current>>> {
         no_store(cx);
-        current(cx, &query, false).await.map(|current| answer(cx, current))
+        current(cx, &query, Renewal::WhenDue).await.map(|current| answer(cx, current))
     }
 
     /// `POST /get-session`
@@ -79,8 +79,19 @@ impl GetSession {
                 Code::METHOD_NOT_ALLOWED_DEFER_SESSION_REQUIRED,
             ));
         }
-        current(cx, &query, true).await.map(|current| answer(cx, current))
+        current(cx, &query, Renewal::Deferred).await.map(|current| answer(cx, current))
     }
+}
+
+/// When a session is renewed, if the options let it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Renewal {
+    /// When it is due, unless that is deferred.
+    WhenDue,
+    /// When it is due, also where renewal is deferred.
+    Deferred,
+    /// Now.
+    Now,
 }
 
 /// Hooks that run after this endpoint may ask whose request it is.
@@ -96,8 +107,7 @@ fn no_store(cx: &mut Ctx) {
     cx.set_header(PRAGMA, HeaderValue::from_static("no-cache"));
 }
 
-/// `is_post` renews a session where renewal is deferred.
-async fn current(cx: &mut Ctx, query: &GetSessionQuery, is_post: bool) -> Result<Option<Current>> {
+async fn current(cx: &mut Ctx, query: &GetSessionQuery, renewal: Renewal) -> Result<Option<Current>> {
     let token = cx.signed_cookie(&cx.engine.cookies.session_token);
     cx.forget_leftover_cache();
     let Some(token) = token else { return Ok(None) };
@@ -106,19 +116,19 @@ async fn current(cx: &mut Ctx, query: &GetSessionQuery, is_post: bool) -> Result
     {
         return Ok(Some(Current::new(signed_in, None)));
     }
-    stored(cx, query, is_post, &token).await
+    stored(cx, query, renewal, &token).await
 }
 
 /// The session of this token as the database knows it.
 async fn stored(
     cx: &mut Ctx,
     query: &GetSessionQuery,
-    is_post: bool,
+    renewal: Renewal,
     token: &str,
 ) -> Result<Option<Current>> {
     let engine = Arc::clone(&cx.engine);
     let options = &engine.resolved.config.session;
-    let may_write = !options.defer_session_refresh || is_post;
+    let may_write = !options.defer_session_refresh || renewal != Renewal::WhenDue;
     let now = cx.now();
 
     let limit = engine.resolved.max_lifetime;
@@ -148,17 +158,13 @@ async fn stored(
         // Upstream: the cache is not set again either (kept).
         return Ok(Some(Current::new(signed_in, None)));
     }
-    let renewed_at = signed_in.session.expires_at - engine.resolved.expires_in;
-    let is_due = renewed_at + Duration::from_secs(options.update_age.into()) <= now
-        && !options.disable_session_refresh
-        && limit.leaves_more(signed_in.session.created_at, signed_in.session.expires_at);
+    let is_due = may_be_renewed(cx, &signed_in.session)
+        && (renewal == Renewal::Now || has_aged(cx, &signed_in.session));
     if !may_write || !is_due {
         cx.cache_session(&signed_in, true);
         return Ok(Some(Current::new(signed_in, (!may_write).then_some(is_due))));
     }
-    let lifetime = limit.cut(engine.resolved.expires_in, signed_in.session.created_at, now);
-    let renewed = model::Session::EXPIRES_AT.set(now + lifetime);
-    let renewed = match Box::pin(cx.update_session(token, renewed)).await {
+    let renewed = match Box::pin(renewed(cx, &signed_in.session)).await {
         Err(error) if cannot_be_written(&error) => {
             tracing::warn!(error = chain(&error), "a session could not be renewed and is answered as it is");
             cx.cache_session(&signed_in, true);
@@ -166,19 +172,83 @@ async fn stored(
         }
         renewed => renewed?,
     };
-    let Some(mut session) = renewed else {
+    let Some(session) = renewed else {
         // Signed out elsewhere since we looked.
         cx.forget_session();
         return Err(Error::unauthorized(Code::FAILED_TO_GET_SESSION));
     };
-    cx.happened(
-        Happening::new(Happening::SESSION_RENEWED).of(&session.user_id).session(&session.id).routine(),
-    )
-    .await;
-    session.expires_at = limit.end(session.created_at, session.expires_at);
     let signed_in = SignedIn { session, ..signed_in };
     cx.set_session(&signed_in, true);
     Ok(Some(Current::new(signed_in, None)))
+}
+
+/// Whether the options let it live any longer.
+fn may_be_renewed(cx: &Ctx, session: &model::Session) -> bool {
+    let resolved = cx.resolved();
+    !resolved.config.session.disable_session_refresh
+        && resolved.max_lifetime.leaves_more(session.created_at, session.expires_at)
+}
+
+/// Whether its last renewal is so long ago that the next is due.
+fn has_aged(cx: &Ctx, session: &model::Session) -> bool {
+    let resolved = cx.resolved();
+    let renewed_at = session.expires_at - resolved.expires_in;
+    renewed_at + Duration::from_secs(resolved.config.session.update_age.into()) <= cx.now()
+}
+
+/// Gives a session all of its time again; `None` when it is gone.
+async fn renewed(cx: &mut Ctx, session: &model::Session) -> Result<Option<model::Session>> {
+    let (now, limit) = (cx.now(), cx.resolved().max_lifetime);
+    let lifetime = limit.cut(cx.resolved().expires_in, session.created_at, now);
+    let renewed = model::Session::EXPIRES_AT.set(now + lifetime);
+    let Some(mut session) = cx.update_session(&session.token, renewed).await? else {
+        return Ok(None);
+    };
+    let happening = Happening::new(Happening::SESSION_RENEWED).of(&session.user_id).session(&session.id);
+    cx.happened(happening.routine()).await;
+    session.expires_at = limit.end(session.created_at, session.expires_at);
+    Ok(Some(session))
+}
+
+impl Ctx {
+    /// Renews the session that a cookie names, now and not only when it is due, as far as the options let it and unless
+    /// it ends with the browser. `None` when there is none.
+    pub async fn renew_current_session(&mut self) -> Result<Option<SignedIn>> {
+        no_store(self);
+        let query =
+            GetSessionQuery { disable_cookie_cache: Some(CoercedBoolean(true)), disable_refresh: None };
+        let current = current(self, &query, Renewal::Now).await?;
+        Ok(current.map(|Current { session, user, .. }| SignedIn { session, user }))
+    }
+
+    /// Renews a session that was found without a cookie, if it is due; `None` when it is gone.
+    pub async fn renew_if_due(&mut self, signed_in: SignedIn) -> Result<Option<SignedIn>> {
+        let session = &signed_in.session;
+        if !may_be_renewed(self, session) || !has_aged(self, session) {
+            return Ok(Some(signed_in));
+        }
+        let renewed = renewed(self, session).await?;
+        Ok(renewed.map(|session| SignedIn { session, ..signed_in }))
+    }
+
+    /// The session with this id and whose it is, unless it has ended. Sessions are found in this way where the database
+    /// has them.
+    pub async fn session_by_id(&self, id: &str) -> Result<Option<SignedIn>> {
+        let Some(mut session) = self.store().find(model::Session::ID.eq(id)).await? else { return Ok(None) };
+        if self.store().secondary().is_some() {
+            // What the database has of it may be all that is left.
+            match self.sessions().by_token(&session.token).await? {
+                Some((there, _)) if there.id == session.id => session = there,
+                _ => return Ok(None),
+            }
+        }
+        session.expires_at = self.resolved().max_lifetime.end(session.created_at, session.expires_at);
+        if session.expires_at < self.now() {
+            return Ok(None);
+        }
+        let user = self.users().by_id(&session.user_id).await?;
+        Ok(user.map(|user| SignedIn { session, user }))
+    }
 }
 
 /// Whoever only asks whose session it is need not be told that the database takes no writes just now.
@@ -230,7 +300,7 @@ async fn signed_in(cx: &mut Ctx, disable_cookie_cache: Option<CoercedBoolean>) -
     let asked = GetSessionQuery::from_value(Some(from_query(cx.query_text()).into()));
     let mut query = asked.unwrap_or(GetSessionQuery { disable_cookie_cache: None, disable_refresh: None });
     query.disable_cookie_cache = disable_cookie_cache.or(query.disable_cookie_cache);
-    match current(cx, &query, false).await {
+    match current(cx, &query, Renewal::WhenDue).await {
         Ok(Some(Current { session, user, .. })) => Ok(SignedIn { session, user }),
         Err(error) if error.status().is_server_error() => Err(error),
         Ok(None) | Err(_) => Err(Error::unauthorized(Code::UNAUTHORIZED)),

@@ -16,16 +16,17 @@ use http_body::Body as _;
 use std::net::SocketAddr;
 
 impl Auth {
-    /// Routes that answer everything below the base path; an application nests them among its own.
+    /// Routes that answer everything below the base path, and every alias elsewhere; an application nests them among its
+    /// own.
     ///
     /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, which tells sessions where they come from.
     pub fn router(&self) -> Router {
         let top = format!("{}/", self.base_path());
         let answer = axum::routing::any(async |State(auth): State<Self>, request| auth.answer(request).await);
-        Router::new()
-            .route(&format!("{top}{{*path}}"), answer.clone())
-            .route(&top, answer)
-            .with_state(self.clone())
+        let router =
+            Router::new().route(&format!("{top}{{*path}}"), answer.clone()).route(&top, answer.clone());
+        let elsewhere = self.engine.aliases.paths().filter(|path| !path.starts_with(&top));
+        elsewhere.fold(router, |router, path| router.route(path, answer.clone())).with_state(self.clone())
     }
 
     /// Answers one of axum's requests: for a fallback, which costs less than a route when there is nothing else.

@@ -128,9 +128,17 @@ impl AuthCookies {
 #[derive(Debug, Default)]
 pub(crate) struct Cookies {
     lines: Vec<String>,
+    /// Whether none is set, whoever wants to.
+    are_refused: bool,
 }
 
 impl Cookies {
+    /// None is set any more.
+    pub(crate) fn refuse(&mut self) {
+        self.lines.clear();
+        self.are_refused = true;
+    }
+
     /// Sets a cookie to a value signed with our secret.
     pub(crate) fn set_signed(&mut self, signer: &Signer, cookie: &Cookie, value: &str, max_age: Option<i64>) {
         let signed = signer.sign(value);
@@ -209,6 +217,9 @@ impl Cookies {
     }
 
     fn write(&mut self, name: &str, encoded: &str, attributes: &Attributes) {
+        if self.are_refused {
+            return;
+        }
         match cookie::serialize(name, encoded, attributes) {
             Ok(line) => self.lines.push(line),
             // Names and attributes were checked when the configuration was read, values are encoded.

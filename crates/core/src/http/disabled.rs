@@ -1,6 +1,7 @@
 //! Paths that are switched off: answered as if nothing were there, before anything else is looked at.
 
 use super::reply::Reply;
+use crate::plugin::Alias;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use std::collections::HashSet;
@@ -14,9 +15,10 @@ pub(crate) struct DisabledPaths {
 }
 
 impl DisabledPaths {
-    pub(crate) fn new(disabled: &[String], paths: &[String]) -> Self {
+    pub(crate) fn new(disabled: &[String], paths: &[String], aliases: &[Alias]) -> Self {
         let written: HashSet<_> = disabled.iter().cloned().collect();
-        for path in disabled.iter().filter(|path| !paths.contains(path)) {
+        let is_alias = |path: &str| aliases.iter().any(|alias| alias.is_among(&[path]));
+        for path in disabled.iter().filter(|path| !paths.contains(path) && !is_alias(path)) {
             tracing::warn!(path, "disabled-paths names a path that no endpoint has");
         }
         Self { by_path: paths.iter().map(|path| written.contains(path)).collect(), written }

@@ -32,18 +32,9 @@ pub(crate) async fn handle(
     body: impl Future<Output = Result<Bytes>>,
 ) -> Response<Bytes> {
     let mut watch = Watch::begin(engine.meters.as_ref());
-    let Some(path) =
-        parts.uri.path().strip_prefix(&engine.resolved.base_path).filter(|path| path.starts_with('/'))
-    else {
-        return watch.answered(Engine::not_found());
-    };
+    let Some(route) = route(engine, &parts) else { return watch.answered(Engine::not_found()) };
     // Limits and switches look at what a path means, so that its spelling is of no use against them.
-    let plain = path.trim_end_matches('/');
-    let route = if engine.resolved.config.advanced.skip_trailing_slashes {
-        path.strip_suffix('/').unwrap_or(path)
-    } else {
-        path
-    };
+    let plain = route.trim_end_matches('/');
     let found = engine.router.find(&parts.method, route);
     watch.is_for(found.endpoint.as_ref().map(|(position, _)| *position));
     let number = if route == plain { found.path } else { engine.router.find(&parts.method, plain).path };
@@ -81,6 +72,9 @@ pub(crate) async fn handle(
     };
     let path = route.to_owned();
     let mut cx = Ctx::new(Arc::clone(engine), parts, path, parameters);
+    if !endpoint.has_cookies {
+        cx.set_no_cookies();
+    }
     let span = span(endpoint);
     if is_read {
         // Not traced, as most are, a request has no second future around the one that answers it.
@@ -102,6 +96,20 @@ pub(crate) async fn handle(
         watch.answered(failed(&Error::internal(error), about).into_response([], []))
     });
     traced(&span, response)
+}
+
+/// The path below the base path that is asked for, by whichever of its names.
+fn route<'a>(engine: &'a Engine, parts: &'a Parts) -> Option<&'a str> {
+    fn unslashed(path: &str) -> &str {
+        path.strip_suffix('/').unwrap_or(path)
+    }
+    let (whole, ignores_slash) = (parts.uri.path(), engine.resolved.config.advanced.skip_trailing_slashes);
+    let asked = if ignores_slash { unslashed(whole) } else { whole };
+    if let Some(target) = engine.aliases.target(&parts.method, asked) {
+        return Some(target);
+    }
+    let path = whole.strip_prefix(&engine.resolved.base_path).filter(|path| path.starts_with('/'))?;
+    Some(if ignores_slash { unslashed(path) } else { path })
 }
 
 /// What OpenTelemetry's conventions want to know of a request, and nothing that is in it.

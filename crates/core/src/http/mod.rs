@@ -2,7 +2,7 @@
 //!
 //! | order | where |
 //! |-|-|
-//! | path and method to endpoint | `router.rs` |
+//! | path and method to endpoint | `aliases.rs`, `router.rs` |
 //! | whether it is switched off, or asked for too often | `disabled.rs`, `rate_limit.rs`, `client_ip.rs` |
 //! | body to JSON value | `body.rs` |
 //! | where the request comes from | `origin.rs` |
@@ -10,6 +10,7 @@
 //! | inputs to types, guards | `extract.rs` |
 //! | cookies, reply | `cookies.rs`, `reply.rs` |
 
+pub(crate) mod aliases;
 mod append_query;
 #[cfg(feature = "axum")]
 mod bodies;
@@ -34,6 +35,7 @@ mod axum_adapter;
 #[cfg(feature = "axum")]
 pub(crate) use self::bodies::Bodies;
 pub use self::{
+    aliases::is_plain_path,
     client_ip::{Network, TrustedProxies},
     cookie_text::{Attributes, InvalidCookie, SameSite},
     dispatch::Peer,

@@ -245,7 +245,7 @@ impl Sessions<&mut Tx> {
 
     /// Ends a session, if it is this user's. Where only what is in the secondary storage is a session, which is
     /// `elsewhere`, a row whose session is not there is left alone.
-    pub(crate) async fn revoke(
+    pub async fn revoke(
         &mut self,
         user_id: &str,
         token: &str,

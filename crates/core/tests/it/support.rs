@@ -2,6 +2,10 @@
 
 use narthex_testkit::{Browser, TestApp};
 use serde_json::json;
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+};
 
 /// Her address, in the form in which it is kept.
 pub(crate) const ADA: &str = "ada@example.com";
@@ -39,4 +43,26 @@ pub(crate) async fn is_signed_in(browser: &Browser) -> bool {
     let cookies = browser.cookies();
     let reply = browser.clone().get("/get-session?disableRefresh=true").header("cookie", &cookies).await;
     reply.json() != serde_json::Value::Null
+}
+
+/// Speaks HTTP to the axum router over a socket.
+fn exchange(address: SocketAddr, head: &str, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    stream.write_all(head.as_bytes()).expect("the head is taken");
+    // The server may answer, and close, before it has read everything.
+    let _ = stream.write_all(body);
+    let mut reply = Vec::new();
+    let _ = stream.read_to_end(&mut reply);
+    String::from_utf8_lossy(&reply).into_owned()
+}
+
+pub(crate) async fn over_tcp(app: &TestApp, head: String, body: Vec<u8>) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    let service = app.auth().router().into_make_service_with_connect_info::<SocketAddr>();
+    let client = tokio::task::spawn_blocking(move || exchange(address, &head, &body));
+    tokio::select! {
+        outcome = async { axum::serve(listener, service).await } => panic!("the server ended: {outcome:?}"),
+        reply = client => reply.expect("the client has ended"),
+    }
 }

@@ -23,17 +23,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let routes: Vec<_> = routes.iter().map(|route| as_json(&base_path, route)).collect();
         return print(&serde_json::to_string_pretty(&routes).map_err(Failure::failed)?);
     }
-    let rows: Vec<[String; 4]> = routes.iter().map(|route| as_row(&base_path, route)).collect();
+    let rows: Vec<[String; 4]> = routes.iter().flat_map(|route| as_rows(&base_path, route)).collect();
     print(&columns(&rows))
 }
 
-fn as_row(base_path: &str, route: &Route) -> [String; 4] {
+/// An endpoint, and below it its other paths.
+fn as_rows(base_path: &str, route: &Route) -> Vec<[String; 4]> {
     let limit = match route.limit {
         _ if route.is_disabled => "disabled".to_owned(),
         Some(rate) => format!("{} in {} s", rate.max, rate.window),
         None => "no limit".to_owned(),
     };
-    [route.method.to_string(), format!("{base_path}{}", route.path), route.plugin.to_owned(), limit]
+    let row =
+        |path: String, plugin: &str, rest: String| [route.method.to_string(), path, plugin.to_owned(), rest];
+    let path = format!("{base_path}{}", route.path);
+    let aliases = route.aliases.iter();
+    let aliases =
+        aliases.map(|alias| row(alias.path(base_path).into_owned(), alias.plugin, format!("is {path}")));
+    std::iter::once(row(path.clone(), route.plugin, limit)).chain(aliases).collect()
 }
 
 fn as_json(base_path: &str, route: &Route) -> serde_json::Value {
@@ -44,5 +51,6 @@ fn as_json(base_path: &str, route: &Route) -> serde_json::Value {
         "plugin": route.plugin,
         "limit": limit,
         "disabled": route.is_disabled,
+        "aliases": route.aliases.iter().map(|alias| alias.path(base_path)).collect::<Vec<_>>(),
     })
 }

@@ -1,14 +1,10 @@
 //! Whatever a client sends, the answer is its mistake and not ours.
 
-use crate::support::{ADA, PASSWORD, ada, credentials};
+use crate::support::{ADA, PASSWORD, ada, credentials, over_tcp};
 use http::Method;
 use insta::assert_snapshot;
 use narthex_testkit::TestApp;
 use serde_json::json;
-use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-};
 
 const PATHS: [&str; 3] = ["/sign-up/email", "/sign-in/email", "/sign-out"];
 
@@ -177,28 +173,6 @@ async fn odd_queries_are_no_server_error() {
     ] {
         let status = browser.get(&format!("/get-session?{query}")).await.status();
         assert!(status < 500, "{query}: {status}");
-    }
-}
-
-/// Speaks HTTP to the axum router over a socket.
-fn exchange(address: SocketAddr, head: &str, body: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).expect("the server listens");
-    stream.write_all(head.as_bytes()).expect("the head is taken");
-    // The server may answer, and close, before it has read everything.
-    let _ = stream.write_all(body);
-    let mut reply = Vec::new();
-    let _ = stream.read_to_end(&mut reply);
-    String::from_utf8_lossy(&reply).into_owned()
-}
-
-async fn over_tcp(app: &TestApp, head: String, body: Vec<u8>) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-    let address = listener.local_addr().expect("it is bound");
-    let service = app.auth().router().into_make_service_with_connect_info::<SocketAddr>();
-    let client = tokio::task::spawn_blocking(move || exchange(address, &head, &body));
-    tokio::select! {
-        outcome = async { axum::serve(listener, service).await } => panic!("the server ended: {outcome:?}"),
-        reply = client => reply.expect("the client has ended"),
     }
 }
 
