@@ -62,7 +62,8 @@ impl Bearer {
     }
 }
 
-fn bearer(credentials: &str) -> Option<&str> {
+/// The token of an `Authorization` header.
+pub(crate) fn bearer(credentials: &str) -> Option<&str> {
     let (scheme, token) = credentials.split_at_checked(SCHEME.len())?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case(SCHEME) && !token.is_empty()).then_some(token)

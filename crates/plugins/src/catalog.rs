@@ -1,6 +1,6 @@
 //! `[plugins.<id>]`: what there is, one line each.
 
-use crate::{bearer::Bearer, jwt::Jwt};
+use crate::{bearer::Bearer, jwt::Jwt, token_api::TokenApi};
 use narthex::AuthBuilder;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
@@ -58,6 +58,7 @@ macro_rules! catalog {
 catalog! {
     "jwt" Jwt "Tokens that other servers verify on their own."
     "bearer" Bearer "Sessions for clients without cookies."
+    "token-api" TokenApi "Signing in without cookies, for an access token and a refresh token."
 }
 
 fn described(mut schema: Schema, what: &str) -> Schema {

@@ -4,5 +4,6 @@
 mod bearer;
 mod catalog;
 pub mod jwt;
+pub mod token_api;
 
-pub use self::{bearer::Bearer, catalog::Plugins, jwt::Jwt};
+pub use self::{bearer::Bearer, catalog::Plugins, jwt::Jwt, token_api::TokenApi};

@@ -172,6 +172,14 @@ impl Jwt {
         self.sign(cx, &claims, of_its_own.map(|audience| audience.alg)).await
     }
 
+    /// A token for whoever is signed in, that says which session it belongs to (`sid`): who verifies it can see whether
+    /// that has ended.
+    pub async fn issue_with_session(&self, cx: &mut Ctx, signed_in: &SignedIn) -> Result<String> {
+        let mut claims = self.claims(cx, signed_in, None)?;
+        claims.insert("sid".to_owned(), signed_in.session.id.clone().into());
+        self.sign(cx, &claims, None).await
+    }
+
     /// Signs claims as they are: with a key of this algorithm, or as all tokens are signed.
     pub async fn sign(
         &self,

@@ -163,7 +163,7 @@ const OURS: [(&str, &str); 5] = [
 
 impl Jwt {
     /// How long a token is valid.
-    pub(super) fn lifetime(&self) -> Duration {
+    pub fn lifetime(&self) -> Duration {
         self.jwt.expiration_time.as_ref().map_or(DEFAULT_LIFETIME, Span::duration)
     }
 

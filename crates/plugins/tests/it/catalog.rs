@@ -19,7 +19,10 @@ fn plugins_keep_the_order_of_the_configuration() {
 #[test]
 fn what_is_no_plugin_and_no_option_is_refused_with_what_there_is() {
     let refused = read(json!({ "jwd": {} })).expect_err("no plugin");
-    assert!(refused.starts_with("unknown field `jwd`, expected `jwt` or `bearer`"), "{refused}");
+    assert!(
+        refused.starts_with("unknown field `jwd`, expected one of `jwt`, `bearer`, `token-api`"),
+        "{refused}"
+    );
     let refused = read(json!({ "bearer": { "require": true } })).expect_err("no option");
     assert!(refused.starts_with("unknown field `require`, expected `require-signature`"), "{refused}");
 }

@@ -8,3 +8,4 @@ mod catalog;
 mod jwt;
 mod replay;
 mod support;
+mod token_api;

@@ -1,7 +1,7 @@
 //! The commands that look at a database or a server: `doctor`, `migrate`, `routes`, `health`.
 
 use super::{
-    client::sign_up,
+    client::{post, sign_up},
     database::Database,
     server::{self, QUICK, Server, command},
 };
@@ -158,6 +158,44 @@ fn routes_are_listed_with_their_limits() {
     fs::write(database.folder().join("narthex.toml"), "disabled-paths = [\"/sign-up/email\"]\n").unwrap();
     let (_, list, _) = narthex(&database, &["routes"], &[]);
     assert!(list.lines().any(|line| line.contains("/sign-up/email") && line.ends_with("disabled")), "{list}");
+}
+
+#[test]
+fn other_paths_are_listed_with_their_endpoints_and_answered() {
+    let database = Database::sqlite();
+    let settings = format!("{QUICK}[plugins.jwt]\n[plugins.token-api]\n");
+    fs::write(database.folder().join("narthex.toml"), &settings).unwrap();
+    let (code, list, stderr) = narthex(&database, &["routes"], &[]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let position =
+        |path: &str| list.lines().position(|line| line.split_whitespace().nth(1) == Some(path)).unwrap();
+    let (endpoint, alias) = (position("/api/auth/token-api/signin"), position("/auth/signin"));
+    assert_eq!(alias, endpoint + 1);
+    let words: Vec<&str> = list.lines().nth(alias).unwrap().split_whitespace().collect();
+    assert_eq!(words, ["POST", "/auth/signin", "token-api", "is", "/api/auth/token-api/signin"]);
+    let (_, json, _) = narthex(&database, &["routes", "--json"], &[]);
+    let routes: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let route = |path: &str| routes.as_array().unwrap().iter().find(|route| route["path"] == path).unwrap();
+    assert_eq!(route("/api/auth/token-api/signin")["aliases"], serde_json::json!(["/auth/signin"]));
+    assert_eq!(route("/api/auth/sign-out")["aliases"], serde_json::json!(["/api/auth/signout"]));
+    assert_eq!(route("/api/auth/ok")["aliases"], serde_json::json!([]));
+
+    let server = Server::start(database.folder(), &settings);
+    let body = serde_json::json!({ "name": "Ada", "email": "ada@example.com", "password": "correct horse" });
+    let reply = server.connect().exchange(&post("/auth/signup", "", &body));
+    assert_eq!((reply.status, reply.header("set-cookie")), (200, None));
+    let id = narthex_ok(&database, &["session", "list", "ada@example.com"]);
+    let id = id.split_whitespace().find(|word| word.len() == 32).unwrap();
+    narthex_ok(&database, &["session", "revoke", id]);
+    let token = serde_json::json!({ "refresh_token": reply.json()["refresh_token"] });
+    assert_eq!(server.connect().exchange(&post("/auth/refresh", "", &token)).status, 401);
+}
+
+/// What a command prints that does what it is told.
+fn narthex_ok(database: &Database, arguments: &[&str]) -> String {
+    let (code, stdout, stderr) = narthex(database, arguments, &[]);
+    assert_eq!(code, Some(0), "{stderr}");
+    stdout
 }
 
 #[test]
