@@ -27,6 +27,7 @@ use crate::{
     },
     meters::{HashingNow, Meters, StoreMeters},
     model::{self, Account, RateLimit, audit::AuditLog},
+    openapi,
     plugin::{Alias, Endpoint, Installed, Manifest, Plugin, Rate, Setup},
     secondary::{Secondary, SecondaryStorage},
     secret::Secret,
@@ -168,6 +169,14 @@ impl Auth {
         &self.engine.manifest
     }
 
+    /// The endpoints that are served, as OpenAPI 3.1.
+    pub fn openapi(&self) -> serde_json::Value {
+        let Engine { resolved, manifest, router, disabled, limiter, store, .. } = &*self.engine;
+        let disabled_paths = &resolved.config.disabled_paths;
+        let routes = routes(manifest, router, disabled, limiter.as_ref(), disabled_paths);
+        openapi::document(&resolved.config, manifest, store.schema(), &routes)
+    }
+
     /// The database.
     pub fn store(&self) -> &Store {
         &self.engine.store
@@ -278,24 +287,23 @@ impl AuthBuilder {
             let options = &self.config.rate_limit;
             RateLimiter::new(options, &self.manifest.rate_limits, router.paths(), Limits::InMemory)
         });
-        let route = |endpoint: &Endpoint| {
-            let number = router.paths().iter().position(|path| *path == endpoint.path);
-            let aliases = self.manifest.aliases.iter();
-            let aliases =
-                aliases.filter(|alias| alias.method == endpoint.method && alias.to == endpoint.path);
-            Route {
-                method: endpoint.method.clone(),
-                path: endpoint.path.clone(),
-                plugin: endpoint.plugin,
-                limit: number.and_then(|number| limiter.as_ref()?.allowance(number)),
-                is_disabled: disabled.contains(&endpoint.path, number),
-                aliases: aliases
-                    .filter(|alias| !alias.is_among(&self.config.disabled_paths))
-                    .cloned()
-                    .collect(),
+        routes(&self.manifest, &router, &disabled, limiter.as_ref(), &self.config.disabled_paths)
+    }
+
+    /// The endpoints that would be served, as OpenAPI 3.1. Neither a database nor a secret is needed for it.
+    pub fn openapi(&self) -> Result<serde_json::Value, BuildError> {
+        let mut problems = self.manifest.problems.clone();
+        let layout = self.config.layout(&mut problems);
+        let (tables, extensions) = (&self.manifest.tables, &self.manifest.extensions);
+        match Schema::resolve(tables.iter().cloned(), extensions.iter().cloned(), layout) {
+            Ok(schema) if problems.is_empty() => {
+                Ok(openapi::document(&self.config, &self.manifest, &schema, &self.routes()))
             }
-        };
-        self.manifest.endpoints.iter().map(route).collect()
+            schema => {
+                problems.extend(schema.err().into_iter().flatten());
+                Err(BuildError { problems })
+            }
+        }
     }
 
     /// Adds what the tables lack, or only says what that would be.
@@ -437,6 +445,29 @@ pub struct Route {
     pub is_disabled: bool,
     /// Its other paths.
     pub aliases: Vec<Alias>,
+}
+
+fn routes(
+    manifest: &Manifest,
+    router: &Router,
+    disabled: &DisabledPaths,
+    limiter: Option<&RateLimiter>,
+    disabled_paths: &[String],
+) -> Vec<Route> {
+    let route = |endpoint: &Endpoint| {
+        let number = router.paths().iter().position(|path| *path == endpoint.path);
+        let aliases = manifest.aliases.iter();
+        let aliases = aliases.filter(|alias| alias.method == endpoint.method && alias.to == endpoint.path);
+        Route {
+            method: endpoint.method.clone(),
+            path: endpoint.path.clone(),
+            plugin: endpoint.plugin,
+            limit: number.and_then(|number| limiter?.allowance(number)),
+            is_disabled: disabled.contains(&endpoint.path, number),
+            aliases: aliases.filter(|alias| !alias.is_among(disabled_paths)).cloned().collect(),
+        }
+    };
+    manifest.endpoints.iter().map(route).collect()
 }
 
 /// What is computed from the configuration alone.

@@ -43,6 +43,7 @@ macro_rules! codes {
 // Upstream: `core/error/codes.ts`, and the codes that upstream writes where they are thrown.
 codes! {
     ACCOUNT_NOT_FOUND "Account not found",
+    BAD_REQUEST "Invalid JSON in request body",
     CREDENTIAL_ACCOUNT_NOT_FOUND "Credential account not found",
     CROSS_SITE_NAVIGATION_LOGIN_BLOCKED "Cross-site navigation login blocked. This request appears to be a CSRF attack.",
     EMAIL_NOT_VERIFIED "Email not verified",
@@ -54,6 +55,7 @@ codes! {
     FAILED_TO_UPDATE_USER "Failed to update user",
     FAILED_TO_GET_SESSION "Failed to get session",
     FAILED_TO_UNLINK_LAST_ACCOUNT "You can't unlink your last account",
+    FIELD_NOT_ALLOWED "This field is not allowed to be set",
     INTERNAL_SERVER_ERROR "Internal Server Error",
     INVALID_CALLBACK_URL "Invalid callbackURL",
     INVALID_EMAIL "Invalid email",
@@ -64,7 +66,9 @@ codes! {
     INVALID_PASSWORD "Invalid password",
     INVALID_REDIRECT_URL "Invalid redirectURL",
     METHOD_NOT_ALLOWED_DEFER_SESSION_REQUIRED "POST method requires deferSessionRefresh to be enabled in session config",
+    MISSING_FIELD "A field is required",
     MISSING_OR_NULL_ORIGIN "Missing or null Origin",
+    PAYLOAD_TOO_LARGE "The request body is too large",
     PASSWORD_TOO_LONG "Password too long",
     PASSWORD_TOO_SHORT "Password too short",
     PASSWORD_COMPROMISED "The password you entered has been compromised. Please choose a different password.",
@@ -72,8 +76,10 @@ codes! {
     SERVICE_UNAVAILABLE "The server is busy. Try again shortly.",
     TOO_MANY_ATTEMPTS "Too many attempts",
     UNAUTHORIZED "Unauthorized",
+    UNSUPPORTED_MEDIA_TYPE "This Content-Type is not allowed",
     USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL "User already exists. Use another email.",
     USER_NOT_FOUND "User not found",
+    VALIDATION_ERROR "Invalid input",
 }
 
 /// A failed request.

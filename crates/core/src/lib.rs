@@ -31,6 +31,7 @@ pub mod http;
 pub mod input;
 mod meters;
 pub mod model;
+mod openapi;
 mod operator;
 mod plugin;
 mod secondary;
@@ -57,8 +58,8 @@ pub use self::{
     guessing::Attempt,
     happening::{Happening, Outcome},
     plugin::{
-        Alias, AsyncFn2, AsyncFn3, AsyncFn4, AsyncFn5, Description, Endpoint, Event, Handler, Installed,
-        Manifest, Plugin, Rate, Setup, With,
+        Alias, AsyncFn2, AsyncFn3, AsyncFn4, AsyncFn5, Credential, Description, Endpoint, Event, Handler,
+        Installed, Manifest, Other, Plugin, Rate, SessionUse, Setup, With,
     },
     secondary::SecondaryStorage,
     secret::Secret,

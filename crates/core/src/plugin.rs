@@ -13,7 +13,7 @@ use crate::{
     input::Schema,
     store::{Field, Table, Tx, Write},
 };
-use http::Method;
+use http::{Method, StatusCode};
 use std::{
     any::Any, any::TypeId, borrow::Cow, collections::HashMap, fmt::Display, future::Future, sync::Arc,
 };
@@ -64,6 +64,8 @@ pub struct Manifest {
     pub rate_limits: Vec<(&'static str, Rate)>,
     /// Codes by the plugin that answers with them.
     pub codes: Vec<(&'static str, Code)>,
+    /// How a client may show its session besides the cookie.
+    pub credentials: Vec<Credential>,
     pub(crate) hooks: Hooks,
     pub(crate) plugins: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     pub(crate) ids: Vec<&'static str>,
@@ -98,6 +100,51 @@ impl Endpoint {
     pub fn without_body(&mut self) -> &mut Self {
         self.reads_body = false;
         self
+    }
+
+    /// What it does, in one sentence.
+    pub fn summary(&mut self, summary: &'static str) -> &mut Self {
+        self.description.summary = Some(summary);
+        self
+    }
+
+    /// Upstream's name for it, where that is not its path in camel case.
+    pub fn operation(&mut self, name: &'static str) -> &mut Self {
+        self.description.operation = Some(name);
+        self
+    }
+
+    /// Looks for a session and answers without one, too.
+    pub fn looks_for_session(&mut self) -> &mut Self {
+        self.description.session = SessionUse::Optional;
+        self
+    }
+
+    /// Codes with which it may answer, besides those that its guards and inputs answer with.
+    pub fn refuses(&mut self, status: StatusCode, codes: impl IntoIterator<Item = Code>) -> &mut Self {
+        codes.into_iter().for_each(|code| self.description.refuse(status, code));
+        self
+    }
+
+    /// Something else that it may answer, such as a redirect.
+    pub fn answers(&mut self, status: StatusCode, meaning: &'static str) -> &mut Self {
+        self.description.others.push(Other { status, content_type: None, meaning });
+        self
+    }
+
+    /// A page for people that it may answer.
+    pub fn shows(&mut self, meaning: &'static str) -> &mut Self {
+        self.description.others.push(Other {
+            status: StatusCode::OK,
+            content_type: Some("text/html"),
+            meaning,
+        });
+        self
+    }
+
+    /// Whether it looks at the body of a request.
+    pub(crate) fn takes_body(&self) -> bool {
+        self.reads_body && self.method != Method::GET
     }
 
     /// Sees no cookie and sets none, nor do its hooks. With no cookie there is nothing that a page of another site could
@@ -151,17 +198,78 @@ impl Installed<'_> {
     }
 }
 
-/// What an endpoint takes and answers, read off its handler's signature.
+/// What an endpoint takes and answers: read off its handler's signature, and said where it is registered.
 #[derive(Debug, Clone, Default)]
 pub struct Description {
+    /// What it does, in one sentence.
+    pub summary: Option<&'static str>,
+    /// Upstream's name for it, where that is not its path in camel case.
+    pub operation: Option<&'static str>,
+    /// Whether somebody must be signed in.
+    pub session: SessionUse,
     /// Its body.
     pub body: Option<Schema>,
+    /// Whether there must be a body.
+    pub requires_body: bool,
     /// Whether the body may also be a form.
     pub accepts_form: bool,
     /// Its query.
     pub query: Option<Schema>,
     /// Its reply.
     pub reply: Option<Schema>,
+    /// Codes with which it may answer.
+    pub refusals: Vec<(StatusCode, Code)>,
+    /// What else it may answer.
+    pub others: Vec<Other>,
+}
+
+/// Something an endpoint may answer that is neither its reply nor a refusal with a code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    /// Its status.
+    pub status: StatusCode,
+    /// Of which type its body is, if it has one.
+    pub content_type: Option<&'static str>,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
+/// Whether an endpoint asks for a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SessionUse {
+    /// It does not look.
+    #[default]
+    None,
+    /// It answers with and without one.
+    Optional,
+    /// Only who has one gets in.
+    Required,
+}
+
+/// How a client may show its session besides the cookie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// In `Authorization: Bearer`.
+    Bearer {
+        /// What stands there.
+        meaning: &'static str,
+    },
+    /// In a header of its own.
+    Header {
+        /// The header.
+        name: Cow<'static, str>,
+        /// What stands there.
+        meaning: &'static str,
+    },
+}
+
+impl Description {
+    /// Adds a code with which the endpoint may answer.
+    pub fn refuse(&mut self, status: StatusCode, code: Code) {
+        if !self.refusals.contains(&(status, code)) {
+            self.refusals.push((status, code));
+        }
+    }
 }
 
 pub(crate) type HandlerFn = dyn for<'a> Fn(&'a mut Ctx) -> BoxFuture<'a, Result<Reply>> + Send + Sync;
@@ -297,7 +405,8 @@ macro_rules! handler {
 
             fn describe() -> Description {
                 let describes: &[fn(&mut Description)] = &[$( $extractor::describe ),*];
-                let mut description = Description { reply: R::describe(), ..Description::default() };
+                let mut description = Description::default();
+                R::describe(&mut description);
                 for describe in describes {
                     describe(&mut description);
                 }
@@ -413,6 +522,11 @@ impl<'m, P: Plugin> Setup<'m, P> {
     /// Names the codes this plugin answers with.
     pub fn codes(&mut self, codes: &'static [Code]) {
         self.manifest.codes.extend(codes.iter().map(|code| (P::ID, *code)));
+    }
+
+    /// Says how a client may show its session besides the cookie; a hook takes it from there.
+    pub fn credential(&mut self, credential: Credential) {
+        self.manifest.credentials.push(credential);
     }
 
     /// Reports a mistake in the plugin's section of the configuration, beginning with the option; `build()` fails with
@@ -577,7 +691,9 @@ where
     }
 
     fn describe() -> Description {
-        Description { reply: R::describe(), ..Description::default() }
+        let mut description = Description::default();
+        R::describe(&mut description);
+        description
     }
 }
 

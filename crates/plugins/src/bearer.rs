@@ -8,7 +8,7 @@
 //! Upstream: `plugins/bearer`.
 
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
-use narthex::{http::decode_component, prelude::*};
+use narthex::{Credential, http::decode_component, prelude::*};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -29,6 +29,9 @@ impl Plugin for Bearer {
     const ID: &'static str = "bearer";
 
     fn install(&self, setup: &mut Setup<'_, Self>) {
+        setup.credential(Credential::Bearer {
+            meaning: "A session's token, as replies have it in `set-auth-token`.",
+        });
         setup.before("/**", Self::read);
         setup.after("/**", Self::write);
     }

@@ -10,6 +10,7 @@
 
 mod app;
 mod browser;
+mod contract;
 mod database;
 mod exchange;
 mod probe;
@@ -22,6 +23,7 @@ mod world;
 pub use self::{
     app::{Builder, Rows, SECRET, TestApp},
     browser::{Browser, Call},
+    contract::{Contract, Replied},
     database::{Database, Dialect, Held},
     exchange::Exchange,
     redact::Redactor,

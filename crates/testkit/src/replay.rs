@@ -2,10 +2,12 @@
 //!
 //! The exchanges go over a socket, byte for byte as they were recorded, to an engine whose clock stands still during
 //! a step. What was random is a placeholder: the first time it is bound to what we made up, from then on it must be
-//! that. The format is described in `conformance/README.md`, whose harness records the transcripts.
+//! that. Each answer must also be what the description of its endpoint says it is. The format is described in
+//! `conformance/README.md`, whose harness records the transcripts.
 
 use crate::{
     app::{Builder, TestApp},
+    contract::{Contract, Replied},
     database::Dialect,
     remembered,
 };
@@ -177,6 +179,7 @@ struct Player {
     dialect: &'static str,
     host: String,
     secret: String,
+    contract: Contract,
     /// What placeholders stand for.
     bound: HashMap<String, String>,
     /// When each step was handled.
@@ -188,8 +191,10 @@ struct Player {
 
 impl Player {
     fn new(app: TestApp, address: SocketAddr, dialect: &'static str, host: String, secret: String) -> Self {
+        let contract = Contract::of(app.auth());
         Self {
             app,
+            contract,
             address,
             dialect,
             host,
@@ -339,6 +344,18 @@ impl Player {
                 answer.text()
             ));
             return;
+        }
+        let target = self.fill(&request.target);
+        if let Some(path) = target.strip_prefix(self.app.auth().base_path()) {
+            let content_type =
+                answer.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+            let replied = Replied {
+                status: answer.status,
+                content_type: content_type.map_or("", |(_, value)| value),
+                body: &answer.body,
+            };
+            let breach = self.contract.breach(&request.method, path, replied);
+            self.differences.extend(breach.map(|breach| format!("step {number}: {breach}")));
         }
         let names =
             |headers: &[(String, String)]| headers.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();

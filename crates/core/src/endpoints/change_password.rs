@@ -5,8 +5,9 @@
 //!
 //! Upstream: `api/routes/update-user.ts`.
 
-use super::password_length;
+use super::{password_length, password_rules};
 use crate::{input::Nullable, model::User, prelude::*};
+use ::http::StatusCode;
 
 pub(crate) struct ChangePassword;
 
@@ -14,7 +15,12 @@ impl Plugin for ChangePassword {
     const ID: &'static str = "change-password";
 
     fn install(&self, setup: &mut Setup<'_, Self>) {
-        setup.post("/change-password", Self::change);
+        setup
+            .post("/change-password", Self::change)
+            .summary("Replaces the password of whoever is signed in and knows it.")
+            .refuses(StatusCode::BAD_REQUEST, password_rules::CODES)
+            .refuses(StatusCode::BAD_REQUEST, [Code::CREDENTIAL_ACCOUNT_NOT_FOUND, Code::INVALID_PASSWORD])
+            .refuses(StatusCode::TOO_MANY_REQUESTS, [Code::TOO_MANY_ATTEMPTS]);
     }
 }
 

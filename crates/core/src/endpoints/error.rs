@@ -33,7 +33,14 @@ impl Plugin for ErrorPage {
     const ID: &'static str = "error";
 
     fn install(&self, setup: &mut Setup<'_, Self>) {
-        setup.get("/error", Self::error);
+        setup
+            .get("/error", Self::error)
+            .summary("Where a browser ends up when something failed.")
+            .shows("A page that says what went wrong.")
+            .answers(
+                StatusCode::FOUND,
+                "To the page that the options name, or to the home page in production.",
+            );
     }
 }
 

@@ -3,7 +3,7 @@
 //! Upstream: `api/routes/account.ts`.
 
 use crate::{
-    input::{Described, Kind, ObjectSchema, Schema},
+    input::{Described, Kind, Schema},
     model::Account,
     prelude::*,
 };
@@ -15,7 +15,10 @@ impl Plugin for ListAccounts {
     const ID: &'static str = "list-accounts";
 
     fn install(&self, setup: &mut Setup<'_, Self>) {
-        setup.get("/list-accounts", Self::list);
+        setup
+            .get("/list-accounts", Self::list)
+            .operation("listUserAccounts")
+            .summary("Lists the ways in which somebody can sign in.");
     }
 }
 
@@ -50,7 +53,8 @@ impl Described for ListedAccount {
         if let Kind::Object(object) = &mut account.kind {
             object.name = "ListedAccount";
             object.properties.retain(|property| property.name != "scope");
-            ObjectSchema::property(object, "scopes", "scopes", true, Schema::list(Schema::text()));
+            let scopes = Schema::list(Schema::text()).described("What may be done with it over there.");
+            object.property("scopes", "scopes", true, scopes);
         }
         account
     }

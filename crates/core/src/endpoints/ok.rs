@@ -10,7 +10,7 @@ impl Plugin for OkEndpoint {
     const ID: &'static str = "ok";
 
     fn install(&self, setup: &mut Setup<'_, Self>) {
-        setup.get("/ok", Self::ok);
+        setup.get("/ok", Self::ok).summary("Tells whether the endpoints can be reached.");
     }
 }
 

@@ -7,6 +7,10 @@ use crate::{
     secret::Secret,
 };
 
+/// What [`Ctx::password_rules`] refuses with.
+pub(super) const CODES: [Code; 3] =
+    [Code::PASSWORD_TOO_SHORT, Code::PASSWORD_TOO_LONG, Code::PASSWORD_COMPROMISED];
+
 impl Ctx {
     /// Refuses a new password that is too short, too long, or on the blocklist.
     pub fn password_rules(&self, password: &Secret) -> Result<()> {

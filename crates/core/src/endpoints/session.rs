@@ -11,6 +11,7 @@ use crate::{
     http::cookies,
     input::{CoercedBoolean, Input as _, from_query},
     model,
+    plugin::{Description, SessionUse},
     prelude::*,
 };
 use ::http::{
@@ -26,8 +27,20 @@ impl Plugin for GetSession {
     const ID: &'static str = "get-session";
 
     fn install(&self, setup: &mut Setup<'_, Self>) {
-        setup.get("/get-session", Self::get);
-        setup.post("/get-session", Self::post).without_body();
+        let codes = [Code::FAILED_TO_GET_SESSION];
+        setup
+            .get("/get-session", Self::get)
+            .summary("Tells who is signed in.")
+            .looks_for_session()
+            .refuses(StatusCode::UNAUTHORIZED, codes)
+            .refuses(StatusCode::SERVICE_UNAVAILABLE, [Code::SERVICE_UNAVAILABLE]);
+        setup
+            .post("/get-session", Self::post)
+            .without_body()
+            .summary("Tells who is signed in and renews the session, where that is deferred.")
+            .looks_for_session()
+            .refuses(StatusCode::UNAUTHORIZED, codes)
+            .refuses(StatusCode::METHOD_NOT_ALLOWED, [Code::METHOD_NOT_ALLOWED_DEFER_SESSION_REQUIRED]);
     }
 }
 
@@ -277,11 +290,21 @@ impl Extract for Session {
     async fn extract(cx: &mut Ctx) -> Result<Self> {
         signed_in(cx, None).await.map(Self)
     }
+
+    fn describe(description: &mut Description) {
+        description.session = SessionUse::Required;
+        description.refuse(StatusCode::UNAUTHORIZED, Code::UNAUTHORIZED);
+        description.refuse(StatusCode::SERVICE_UNAVAILABLE, Code::SERVICE_UNAVAILABLE);
+    }
 }
 
 impl Extract for SensitiveSession {
     async fn extract(cx: &mut Ctx) -> Result<Self> {
         signed_in(cx, Some(CoercedBoolean(true))).await.map(Self)
+    }
+
+    fn describe(description: &mut Description) {
+        Session::describe(description);
     }
 }
 
@@ -292,6 +315,11 @@ impl Extract for FreshSession {
         let is_fresh =
             cx.now() < signed_in.session.created_at + Duration::from_secs(fresh_age.into()) || fresh_age == 0;
         if is_fresh { Ok(Self(signed_in)) } else { Err(Error::forbidden(Code::SESSION_NOT_FRESH)) }
+    }
+
+    fn describe(description: &mut Description) {
+        Session::describe(description);
+        description.refuse(StatusCode::FORBIDDEN, Code::SESSION_NOT_FRESH);
     }
 }
 

@@ -13,10 +13,15 @@ impl Plugin for UserSessions {
     const ID: &'static str = "sessions";
 
     fn install(&self, setup: &mut Setup<'_, Self>) {
-        setup.get("/list-sessions", Self::list);
-        setup.post("/revoke-session", Self::revoke);
-        setup.post("/revoke-sessions", Self::revoke_all);
-        setup.post("/revoke-other-sessions", Self::revoke_others);
+        setup
+            .get("/list-sessions", Self::list)
+            .operation("listUserSessions")
+            .summary("Lists where somebody is signed in.");
+        setup.post("/revoke-session", Self::revoke).summary("Ends one of one's own sessions.");
+        setup.post("/revoke-sessions", Self::revoke_all).summary("Ends all of one's own sessions.");
+        setup
+            .post("/revoke-other-sessions", Self::revoke_others)
+            .summary("Ends all of one's own sessions but the one that asks.");
     }
 }
 

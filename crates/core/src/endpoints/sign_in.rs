@@ -3,7 +3,7 @@
 //! Upstream: `api/routes/sign-in.ts`.
 
 use crate::{credentials::nothing_more, http::location, model::User, prelude::*};
-use ::http::header::LOCATION;
+use ::http::{StatusCode, header::LOCATION};
 
 pub(crate) struct SignInEmail;
 
@@ -11,7 +11,16 @@ impl Plugin for SignInEmail {
     const ID: &'static str = "sign-in-email";
 
     fn install(&self, setup: &mut Setup<'_, Self>) {
-        setup.post("/sign-in/email", Self::sign_in);
+        setup
+            .post("/sign-in/email", Self::sign_in)
+            .summary("Signs in with an email address and a password.")
+            .refuses(
+                StatusCode::BAD_REQUEST,
+                [Code::EMAIL_PASSWORD_DISABLED, Code::INVALID_EMAIL, Code::PASSWORD_TOO_LONG],
+            )
+            .refuses(StatusCode::UNAUTHORIZED, [Code::INVALID_EMAIL_OR_PASSWORD])
+            .refuses(StatusCode::FORBIDDEN, [Code::EMAIL_NOT_VERIFIED, Code::INVALID_CALLBACK_URL])
+            .refuses(StatusCode::TOO_MANY_REQUESTS, [Code::TOO_MANY_ATTEMPTS]);
     }
 }
 
@@ -24,8 +33,8 @@ input! {
         password: Password,
         /// Where the browser goes then.
         callback_url: Option<Text>,
-        /// Whether the session outlives the browser's. True when absent.
-        remember_me: Option<bool>,
+        /// Whether the session outlives the browser's.
+        remember_me: bool = true,
     }
 }
 
@@ -57,8 +66,7 @@ impl SignInEmail {
             Some(None) => return Err(Error::forbidden(Code::INVALID_CALLBACK_URL)),
             location => location.flatten(),
         };
-        let remember = body.remember_me != Some(false);
-        let signed_in = cx.sign_in_with_password(credentials, remember, nothing_more).await?;
+        let signed_in = cx.sign_in_with_password(credentials, body.remember_me, nothing_more).await?;
         let redirect = location.is_some();
         if let Some(location) = location {
             cx.set_header(LOCATION, location);

@@ -10,7 +10,7 @@ impl Plugin for SignOut {
     const ID: &'static str = "sign-out";
 
     fn install(&self, setup: &mut Setup<'_, Self>) {
-        setup.post("/sign-out", Self::sign_out);
+        setup.post("/sign-out", Self::sign_out).summary("Ends the session.").looks_for_session();
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! Upstream: `api/routes/sign-up.ts`.
 
+use super::password_rules;
 use crate::{
     credentials::{NewAccount, nothing_more},
-    model::User,
+    model::{User, fields::NewFields},
     prelude::*,
 };
+use ::http::StatusCode;
 
 pub(crate) struct SignUpEmail;
 
@@ -14,7 +16,16 @@ impl Plugin for SignUpEmail {
     const ID: &'static str = "sign-up-email";
 
     fn install(&self, setup: &mut Setup<'_, Self>) {
-        setup.post("/sign-up/email", Self::sign_up);
+        setup
+            .post("/sign-up/email", Self::sign_up)
+            .operation("signUpWithEmailAndPassword")
+            .summary("Makes an account with an email address and a password, and signs in unless options say otherwise.")
+            .refuses(StatusCode::BAD_REQUEST, [Code::EMAIL_PASSWORD_SIGN_UP_DISABLED])
+            .refuses(StatusCode::BAD_REQUEST, password_rules::CODES)
+            .refuses(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                [Code::USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL, Code::FAILED_TO_CREATE_USER],
+            );
     }
 }
 
@@ -33,7 +44,7 @@ input! {
         callback_url: Option<Text>,
         /// Whether the session outlives the browser's. True when absent.
         remember_me: Option<bool>,
-        ..rest: Record,
+        ..rest: NewFields<User>,
     }
 }
 
@@ -60,7 +71,7 @@ impl SignUpEmail {
             email: body.email,
             password: body.password,
             image: body.image,
-            fields: body.rest,
+            fields: body.rest.0,
             remember: body.remember_me != Some(false),
         };
         let (user, session) = cx.sign_up_with_password(new, nothing_more).await?;

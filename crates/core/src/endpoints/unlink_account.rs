@@ -3,6 +3,7 @@
 //! Upstream: `api/routes/account.ts`.
 
 use crate::prelude::*;
+use ::http::StatusCode;
 
 pub(crate) struct UnlinkAccount;
 
@@ -10,7 +11,10 @@ impl Plugin for UnlinkAccount {
     const ID: &'static str = "unlink-account";
 
     fn install(&self, setup: &mut Setup<'_, Self>) {
-        setup.post("/unlink-account", Self::unlink);
+        setup
+            .post("/unlink-account", Self::unlink)
+            .summary("Gives up a way to sign in.")
+            .refuses(StatusCode::BAD_REQUEST, [Code::FAILED_TO_UNLINK_LAST_ACCOUNT, Code::ACCOUNT_NOT_FOUND]);
     }
 }
 

@@ -4,10 +4,14 @@
 
 use super::update_user::nothing_to_update;
 use crate::{
+    input::{
+        At, ColumnUse, Columns, Described, Field, Issues, Json as Given, Kind, ObjectSchema, Others, Schema,
+    },
     model::{self, fields},
     prelude::*,
     store::Patch,
 };
+use ::http::StatusCode;
 
 pub(crate) struct UpdateSession;
 
@@ -15,7 +19,28 @@ impl Plugin for UpdateSession {
     const ID: &'static str = "update-session";
 
     fn install(&self, setup: &mut Setup<'_, Self>) {
-        setup.post("/update-session", Self::update_session);
+        setup
+            .post("/update-session", Self::update_session)
+            .summary("Changes the additional fields of the session that asks.")
+            .refuses(StatusCode::UNAUTHORIZED, [Code::FAILED_TO_GET_SESSION])
+            .refuses(StatusCode::UNPROCESSABLE_ENTITY, [Code::FAILED_TO_UPDATE_SESSION]);
+    }
+}
+
+/// The fields that are to change. Any object is read: what is in it is checked by the handler.
+pub(crate) struct UpdateSessionBody(Record);
+
+impl Described for UpdateSessionBody {
+    fn describe() -> Schema {
+        let mut object = ObjectSchema::new("UpdateSessionBody", Others::Kept);
+        object.columns = Some(Columns { table: model::Session::TABLE, usage: ColumnUse::Changed });
+        Schema::new(Kind::Object(object)).described("What is to change in the session.")
+    }
+}
+
+impl Field for UpdateSessionBody {
+    fn decode(value: Option<Given>, at: &At<'_>, issues: &mut Issues) -> Option<Self> {
+        Record::decode(value, at, issues).map(Self)
     }
 }
 
@@ -32,7 +57,7 @@ impl UpdateSession {
     async fn update_session(
         &self,
         cx: &mut Ctx,
-        Body(mut body): Body<Record>,
+        Body(UpdateSessionBody(mut body)): Body<UpdateSessionBody>,
         Session(SignedIn { session, user }): Session,
     ) -> Result<Json<UpdatedSession>> {
         let others = fields::read::<model::Session>(cx.store(), &mut body, fields::Action::Update)?;

@@ -3,7 +3,7 @@
 //! Upstream: `api/routes/update-user.ts`.
 
 use crate::{
-    input::{At, Issues},
+    input::{At, ColumnUse, Columns, Described, Field, Issues, Kind, ObjectSchema, Others, Schema},
     model::{User, fields},
     prelude::*,
     store::Patch,
@@ -17,7 +17,31 @@ impl Plugin for UpdateUser {
     const ID: &'static str = "update-user";
 
     fn install(&self, setup: &mut Setup<'_, Self>) {
-        setup.post("/update-user", Self::update_user);
+        setup
+            .post("/update-user", Self::update_user)
+            .summary("Changes the name, the picture and the additional fields of whoever is signed in.")
+            .refuses(StatusCode::BAD_REQUEST, [Code::EMAIL_CAN_NOT_BE_UPDATED])
+            .refuses(StatusCode::UNPROCESSABLE_ENTITY, [Code::FAILED_TO_UPDATE_USER]);
+    }
+}
+
+/// The fields that are to change. Any object is read: what is in it is checked by the handler, in its order.
+pub(crate) struct UpdateUserBody(Record);
+
+impl Described for UpdateUserBody {
+    fn describe() -> Schema {
+        let mut object = ObjectSchema::new("UpdateUserBody", Others::Kept);
+        object.property("name", "name", false, Schema::text().described("What to call them."));
+        let image = Schema::nullable(Schema::text()).described("Where there is a picture of them.");
+        object.property("image", "image", false, image);
+        object.columns = Some(Columns { table: User::TABLE, usage: ColumnUse::Changed });
+        Schema::new(Kind::Object(object)).described("What is to change in the user.")
+    }
+}
+
+impl Field for UpdateUserBody {
+    fn decode(value: Option<Given>, at: &At<'_>, issues: &mut Issues) -> Option<Self> {
+        Record::decode(value, at, issues).map(Self)
     }
 }
 
@@ -34,7 +58,7 @@ impl UpdateUser {
     async fn update_user(
         &self,
         cx: &mut Ctx,
-        Body(mut body): Body<Record>,
+        Body(UpdateUserBody(mut body)): Body<UpdateUserBody>,
         Session(SignedIn { session, user }): Session,
     ) -> Result<Json<Updated>> {
         if body.get("email").is_some_and(fields::is_truthy) {

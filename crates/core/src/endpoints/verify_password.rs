@@ -4,6 +4,7 @@
 
 use super::password_length;
 use crate::prelude::*;
+use ::http::StatusCode;
 
 pub(crate) struct VerifyPassword;
 
@@ -11,7 +12,11 @@ impl Plugin for VerifyPassword {
     const ID: &'static str = "verify-password";
 
     fn install(&self, setup: &mut Setup<'_, Self>) {
-        setup.post("/verify-password", Self::verify);
+        setup
+            .post("/verify-password", Self::verify)
+            .summary("Checks the password of whoever is signed in.")
+            .refuses(StatusCode::BAD_REQUEST, [Code::PASSWORD_TOO_LONG, Code::INVALID_PASSWORD])
+            .refuses(StatusCode::TOO_MANY_REQUESTS, [Code::TOO_MANY_ATTEMPTS]);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reading bodies: each up to a size, and all that are held at once up to another, so that no number of connections
 //! fills the memory.
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use axum::body::Body;
 use bytes::Bytes;
 use http::StatusCode;
@@ -79,7 +79,7 @@ pub(super) async fn read(body: &mut Body, declared: Option<u64>, bodies: &Arc<Bo
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             let text = "The request body could not be read";
-            Error::with(StatusCode::BAD_REQUEST, Some("BAD_REQUEST"), text).caused_by(error)
+            Error::with(StatusCode::BAD_REQUEST, Some(Code::BAD_REQUEST.code), text).caused_by(error)
         })?;
         if let Some(data) = frame.data_ref() {
             held.append(data)?;
@@ -116,8 +116,7 @@ pub(super) async fn skim(body: &mut Body) -> bool {
 }
 
 fn too_large() -> Error {
-    let text = "The request body is too large";
-    Error::with(StatusCode::PAYLOAD_TOO_LARGE, Some("PAYLOAD_TOO_LARGE"), text)
+    Error::new(StatusCode::PAYLOAD_TOO_LARGE, Code::PAYLOAD_TOO_LARGE)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Upstream: `getBody` in better-call's `utils.ts`, behind its Node adapter.
 
 use crate::{
-    error::{Error, Result},
+    error::{Code, Error, Result},
     input::{as_javascript, from_form},
 };
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
@@ -41,10 +41,8 @@ fn json(body: &[u8]) -> Result<Value> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     // What is no UTF-8 is replaced, as every `fetch` implementation does before it parses.
     let text = String::from_utf8_lossy(body);
-    let mut value = serde_json::from_str(&text).map_err(|error| {
-        Error::with(StatusCode::BAD_REQUEST, Some("BAD_REQUEST"), "Invalid JSON in request body")
-            .caused_by(error)
-    })?;
+    let mut value = serde_json::from_str(&text)
+        .map_err(|error| Error::bad_request(Code::BAD_REQUEST).caused_by(error))?;
     as_javascript(&mut value);
     Ok(value)
 }
@@ -53,7 +51,7 @@ fn unsupported(content_type: &str, accepts_form: bool) -> Error {
     let allowed = if accepts_form { format!("{FORM}, {JSON}") } else { JSON.to_owned() };
     Error::with(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Some("UNSUPPORTED_MEDIA_TYPE"),
+        Some(Code::UNSUPPORTED_MEDIA_TYPE.code),
         format!("Content-Type \"{content_type}\" is not allowed. Allowed types: {allowed}"),
     )
 }

@@ -6,8 +6,8 @@
 use super::origin;
 use crate::{
     context::Ctx,
-    error::{Error, Result},
-    input::{Input, from_query},
+    error::{Code, Error, Result},
+    input::{ColumnUse, Input, Kind, from_query},
     plugin::Description,
 };
 use http::StatusCode;
@@ -42,7 +42,18 @@ impl<T: Input + Send> Extract for Body<T> {
     }
 
     fn describe(description: &mut Description) {
-        description.body = Some(T::describe());
+        let schema = T::describe();
+        description.requires_body = !T::OMITTABLE;
+        description.refuse(StatusCode::BAD_REQUEST, Code::VALIDATION_ERROR);
+        if let Kind::Object(object) = &schema.kind
+            && let Some(columns) = &object.columns
+        {
+            description.refuse(StatusCode::BAD_REQUEST, Code::FIELD_NOT_ALLOWED);
+            if columns.usage == ColumnUse::Given {
+                description.refuse(StatusCode::BAD_REQUEST, Code::MISSING_FIELD);
+            }
+        }
+        description.body = Some(schema);
     }
 }
 
@@ -66,6 +77,7 @@ impl<T: Input + Send> Extract for Query<T> {
 
     fn describe(description: &mut Description) {
         description.query = Some(T::describe());
+        description.refuse(StatusCode::BAD_REQUEST, Code::VALIDATION_ERROR);
     }
 }
 
@@ -76,8 +88,12 @@ impl Extract for FormCsrf {
     async fn extract(cx: &mut Ctx) -> Result<Self> {
         origin::check_form(cx).map(|()| Self)
     }
+
+    fn describe(description: &mut Description) {
+        description.refuse(StatusCode::FORBIDDEN, Code::CROSS_SITE_NAVIGATION_LOGIN_BLOCKED);
+    }
 }
 
 fn invalid(message: String) -> Error {
-    Error::with(StatusCode::BAD_REQUEST, Some("VALIDATION_ERROR"), message)
+    Error::with(StatusCode::BAD_REQUEST, Some(Code::VALIDATION_ERROR.code), message)
 }

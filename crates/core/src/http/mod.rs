@@ -42,7 +42,7 @@ pub use self::{
     extract::{Body, Extract, FormBody, FormCsrf, Query},
     origin_pattern::TrustedOrigins,
     percent::decode_component,
-    reply::{Json, Replies, Reply},
+    reply::{Json, Replies, Reply, ReplyOf},
 };
 
 pub(crate) use self::{

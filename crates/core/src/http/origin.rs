@@ -4,7 +4,7 @@
 //! Upstream: `api/middlewares/origin-check.ts`.
 
 use crate::{
-    config::OriginCheck,
+    config::{Config, OriginCheck},
     context::Ctx,
     error::{Code, Error, Result},
     input::from_query,
@@ -15,6 +15,30 @@ use http::{
 };
 use serde_json::Value;
 use std::borrow::Cow;
+
+/// A member of a body that says where the browser is to go.
+struct Target {
+    member: &'static str,
+    /// Whether it is looked for in the query, too.
+    in_query: bool,
+    /// What it is called when it is refused.
+    label: &'static str,
+    code: Code,
+}
+
+impl Target {
+    const fn new(member: &'static str, code: Code) -> Self {
+        Self { member, in_query: false, label: member, code }
+    }
+}
+
+/// In the order in which they are judged.
+const TARGETS: [Target; 4] = [
+    Target { in_query: true, ..Target::new("callbackURL", Code::INVALID_CALLBACK_URL) },
+    Target { label: "redirectURL", ..Target::new("redirectTo", Code::INVALID_REDIRECT_URL) },
+    Target::new("errorCallbackURL", Code::INVALID_ERROR_CALLBACK_URL),
+    Target::new("newUserCallbackURL", Code::INVALID_NEW_USER_CALLBACK_URL),
+];
 
 /// Characters of a client's text that are logged.
 const LOGGED: usize = 200;
@@ -29,22 +53,23 @@ pub(super) fn check(cx: &Ctx) -> Result<()> {
         return Ok(());
     }
     let query = from_query(cx.query_text());
-    let callback = member(cx.body(), "callbackURL")
-        .or_else(|| query.get("callbackURL").filter(|value| is_truthy(value)));
-    check_target(cx, callback, "callbackURL", Code::INVALID_CALLBACK_URL)?;
-    check_target(cx, member(cx.body(), "redirectTo"), "redirectURL", Code::INVALID_REDIRECT_URL)?;
-    check_target(
-        cx,
-        member(cx.body(), "errorCallbackURL"),
-        "errorCallbackURL",
-        Code::INVALID_ERROR_CALLBACK_URL,
-    )?;
-    check_target(
-        cx,
-        member(cx.body(), "newUserCallbackURL"),
-        "newUserCallbackURL",
-        Code::INVALID_NEW_USER_CALLBACK_URL,
-    )
+    TARGETS.iter().try_for_each(|target| {
+        let asked = query.get(target.member).filter(|value| target.in_query && is_truthy(value));
+        check_target(cx, member(cx.body(), target.member).or(asked), target)
+    })
+}
+
+/// What a request that may change something can be refused with.
+pub(crate) fn refusals(config: &Config, takes_body: bool) -> Vec<Code> {
+    if config.advanced.disable_origin_check == Some(OriginCheck::Everywhere(true)) {
+        return Vec::new();
+    }
+    let mut codes = Vec::new();
+    if !csrf_is_disabled(config) {
+        codes.extend([Code::MISSING_OR_NULL_ORIGIN, Code::INVALID_ORIGIN]);
+    }
+    codes.extend(TARGETS.iter().filter(|target| takes_body || target.in_query).map(|target| target.code));
+    codes
 }
 
 /// For endpoints that sign in, also without a cookie. Browsers say with Fetch Metadata what kind of request it is;
@@ -104,7 +129,7 @@ fn own_origin(cx: &Ctx) -> Option<String> {
     url::Url::parse(&format!("{scheme}://{host}")).ok().map(|url| url.origin().ascii_serialization())
 }
 
-fn check_target(cx: &Ctx, target: Option<&Value>, label: &str, code: Code) -> Result<()> {
+fn check_target(cx: &Ctx, target: Option<&Value>, Target { label, code, .. }: &Target) -> Result<()> {
     match target {
         None => Ok(()),
         Some(Value::String(target)) if cx.resolved().trusted_origins.allows_redirect(target) => Ok(()),
@@ -113,7 +138,7 @@ fn check_target(cx: &Ctx, target: Option<&Value>, label: &str, code: Code) -> Re
                 target = beginning(target),
                 "refused an untrusted {label}; if it is yours, add its origin to trusted-origins"
             );
-            Err(Error::forbidden(code))
+            Err(Error::forbidden(*code))
         }
         Some(_) => {
             Err(Error::with(StatusCode::BAD_REQUEST, None, format!("Invalid {label}: expected a string")))
@@ -143,7 +168,11 @@ fn is_truthy(value: &Value) -> bool {
 
 /// `disable-origin-check = true` has always switched both checks off, unless the other option says something.
 fn is_csrf_disabled(cx: &Ctx) -> bool {
-    let advanced = &cx.resolved().config.advanced;
+    csrf_is_disabled(cx.config())
+}
+
+fn csrf_is_disabled(config: &Config) -> bool {
+    let advanced = &config.advanced;
     advanced
         .disable_csrf_check
         .unwrap_or(advanced.disable_origin_check == Some(OriginCheck::Everywhere(true)))

@@ -4,6 +4,7 @@ use super::encode_component;
 use crate::{
     error::Error,
     input::{Described, Schema},
+    plugin::Description,
 };
 use bytes::Bytes;
 use http::{
@@ -11,7 +12,7 @@ use http::{
     header::{CONTENT_TYPE, LOCATION, SET_COOKIE},
 };
 use serde::Serialize;
-use std::fmt;
+use std::{fmt, marker::PhantomData};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -37,17 +38,15 @@ impl fmt::Debug for Reply {
 pub trait Replies: Send {
     /// The reply.
     fn into_reply(self) -> Reply;
-    /// Its shape, where it is known.
-    fn describe() -> Option<Schema>;
+    /// Adds what it says about the endpoint.
+    fn describe(description: &mut Description);
 }
 
 impl Replies for Reply {
     fn into_reply(self) -> Reply {
         self
     }
-    fn describe() -> Option<Schema> {
-        None
-    }
+    fn describe(_: &mut Description) {}
 }
 
 /// A 200 with a described body: an `output!` struct, or an `Option` of one for a body of `null`.
@@ -58,8 +57,49 @@ impl<T: Serialize + Described + Send> Replies for Json<T> {
     fn into_reply(self) -> Reply {
         Reply::json(&self.0)
     }
-    fn describe() -> Option<Schema> {
-        Some(T::describe())
+    fn describe(description: &mut Description) {
+        description.reply = Some(if T::OMITTABLE { Schema::nullable(T::describe()) } else { T::describe() });
+    }
+}
+
+/// A [`Reply`] whose body is a `T` when its status is 200: for handlers that have something to do with its bytes.
+#[derive(Debug)]
+pub struct ReplyOf<T>(Reply, PhantomData<fn() -> T>);
+
+impl<T> ReplyOf<T> {
+    /// Something else than a `T`, as the endpoint [says](crate::Endpoint::answers) besides.
+    pub fn other(reply: Reply) -> Self {
+        Self(reply, PhantomData)
+    }
+}
+
+impl<T: Serialize> ReplyOf<T> {
+    /// 200 with JSON.
+    pub fn json(value: &T) -> Self {
+        Self(Reply::json(value), PhantomData)
+    }
+}
+
+impl<T> std::ops::Deref for ReplyOf<T> {
+    type Target = Reply;
+
+    fn deref(&self) -> &Reply {
+        &self.0
+    }
+}
+
+impl<T> std::ops::DerefMut for ReplyOf<T> {
+    fn deref_mut(&mut self) -> &mut Reply {
+        &mut self.0
+    }
+}
+
+impl<T: Serialize + Described + Send> Replies for ReplyOf<T> {
+    fn into_reply(self) -> Reply {
+        self.0
+    }
+    fn describe(description: &mut Description) {
+        Json::<T>::describe(description);
     }
 }
 

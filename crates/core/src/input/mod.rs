@@ -38,7 +38,8 @@ pub use scalars::{
     CoercedBoolean, CoercedDate, CoercedNumber, CoercedText, Email, Integer, Json, NonEmptyPassword, Number,
     Password, Text, True, Url,
 };
-pub use schema::{Kind, ObjectSchema, Others, Property, Schema};
+pub(crate) use schema::WriteObject;
+pub use schema::{ColumnUse, Columns, Kind, ObjectSchema, Others, Property, Schema};
 pub use types::{Either, Entries, Nullable, Nullish, Record};
 
 /// What the macros expand to; not part of the interface.

@@ -77,10 +77,34 @@ pub enum Kind {
 pub struct ObjectSchema {
     /// The name of the Rust struct.
     pub name: &'static str,
+    /// What it is, wherever it stands.
+    pub description: Option<Cow<'static, str>>,
     /// The members in order.
     pub properties: Vec<Property>,
     /// What happens to other members.
     pub others: Others,
+    /// Members that are known once the tables are.
+    pub columns: Option<Columns>,
+}
+
+/// The columns of a table that plugins and the operator add, as members of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Columns {
+    /// The table, as declared.
+    pub table: &'static str,
+    /// What the object is.
+    pub usage: ColumnUse,
+}
+
+/// What an object is to the record whose columns it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnUse {
+    /// The record in a reply.
+    Shown,
+    /// What a client gives for a new record.
+    Given,
+    /// What a client changes in a record.
+    Changed,
 }
 
 /// What happens to members that were not declared.
@@ -154,6 +178,10 @@ impl Schema {
     #[must_use]
     pub fn described(mut self, description: &'static str) -> Self {
         if let Some(description) = tidy(description) {
+            // What is said first is said of the object, what is said later of the place where it stands.
+            if let Kind::Object(object) = &mut self.kind {
+                object.description.get_or_insert_with(|| description.clone());
+            }
             self.description = Some(description);
         }
         self
@@ -195,11 +223,18 @@ impl Schema {
 
     /// The shape as JSON schema 2020-12, spelled as upstream spells it.
     pub fn to_json(&self) -> Value {
-        let mut schema = self.kind.to_json();
+        self.to_json_with(&mut Inline)
+    }
+
+    /// The same, with objects written in another way.
+    pub(crate) fn to_json_with(&self, objects: &mut dyn WriteObject) -> Value {
+        let mut schema = self.kind.to_json(objects);
         if let Some(default) = &self.default {
             schema.insert("default".into(), default.clone());
         }
-        if let Some(description) = &self.description {
+        let is_said_there = schema.contains_key("$ref")
+            && matches!(&self.kind, Kind::Object(object) if object.description == self.description);
+        if let Some(description) = self.description.as_ref().filter(|_| !is_said_there) {
             schema.insert("description".into(), Value::String(description.clone().into_owned()));
         }
         Value::Object(schema)
@@ -209,7 +244,7 @@ impl Schema {
 impl ObjectSchema {
     /// An object without members yet.
     pub fn new(name: &'static str, others: Others) -> Self {
-        Self { name, properties: Vec::new(), others }
+        Self { name, description: None, properties: Vec::new(), others, columns: None }
     }
 
     /// Adds a member.
@@ -217,13 +252,14 @@ impl ObjectSchema {
         self.properties.push(Property { name, field, required, schema });
     }
 
-    fn to_json(&self) -> Map<String, Value> {
+    /// The object itself; `objects` writes those in it.
+    pub(crate) fn to_json(&self, objects: &mut dyn WriteObject) -> Map<String, Value> {
         let mut object = Map::new();
         object.insert("type".into(), "object".into());
         let properties = self
             .properties
             .iter()
-            .map(|property| (property.name.to_owned(), property.schema.to_json()))
+            .map(|property| (property.name.to_owned(), property.schema.to_json_with(objects)))
             .collect();
         object.insert("properties".into(), Value::Object(properties));
         let required: Vec<_> = self.properties.iter().filter(|property| property.required).collect();
@@ -235,15 +271,29 @@ impl ObjectSchema {
             Others::Refused => with(object, "additionalProperties", Value::Bool(false)),
             Others::Kept => with(object, "additionalProperties", json!({})),
             Others::KeptBeside => {
-                let both = vec![Value::Object(object), Value::Object(entries_json(&Schema::new(Kind::Any)))];
+                let any = entries_json(&Schema::new(Kind::Any), objects);
+                let both = vec![Value::Object(object), Value::Object(any)];
                 with(Map::new(), "allOf", Value::Array(both))
             }
         }
     }
 }
 
+/// How objects are written: where they stand, or somewhere else.
+pub(crate) trait WriteObject {
+    fn write(&mut self, object: &ObjectSchema) -> Map<String, Value>;
+}
+
+struct Inline;
+
+impl WriteObject for Inline {
+    fn write(&mut self, object: &ObjectSchema) -> Map<String, Value> {
+        object.to_json(self)
+    }
+}
+
 impl Kind {
-    fn to_json(&self) -> Map<String, Value> {
+    fn to_json(&self, objects: &mut dyn WriteObject) -> Map<String, Value> {
         match self {
             Self::Any => Map::new(),
             Self::Boolean { only: None } => of_type("boolean"),
@@ -277,21 +327,23 @@ impl Kind {
             Self::Choice([word]) => with(of_type("string"), "const", (*word).into()),
             Self::Choice(words) => with(of_type("string"), "enum", words.iter().copied().collect()),
             Self::List { items, minimum, maximum } => {
-                let mut schema = with(of_type("array"), "items", items.to_json());
+                let mut schema = with(of_type("array"), "items", items.to_json_with(objects));
                 insert_bounds(&mut schema, "minItems", *minimum, "maxItems", *maximum);
                 schema
             }
-            Self::Entries(values) => entries_json(values),
-            Self::Object(object) => object.to_json(),
-            Self::Nullable(inner) => any_of(vec![inner.to_json(), json!({ "type": "null" })]),
-            Self::AnyOf(options) => any_of(options.iter().map(Schema::to_json).collect()),
+            Self::Entries(values) => entries_json(values, objects),
+            Self::Object(object) => objects.write(object),
+            Self::Nullable(inner) => any_of(vec![inner.to_json_with(objects), json!({ "type": "null" })]),
+            Self::AnyOf(options) => {
+                any_of(options.iter().map(|option| option.to_json_with(objects)).collect())
+            }
         }
     }
 }
 
-fn entries_json(values: &Schema) -> Map<String, Value> {
+fn entries_json(values: &Schema, objects: &mut dyn WriteObject) -> Map<String, Value> {
     let schema = with(of_type("object"), "propertyNames", json!({ "type": "string" }));
-    with(schema, "additionalProperties", values.to_json())
+    with(schema, "additionalProperties", values.to_json_with(objects))
 }
 
 /// Alternatives that are nothing but a type are written as a list of types.

@@ -6,13 +6,47 @@
 
 use super::User;
 use crate::{
-    error::{Error, Result},
-    input::{self, At, Issues, MAX_SAFE_INTEGER, is_number_text, to_milliseconds},
+    error::{Code, Error, Result},
+    input::{
+        self, At, ColumnUse, Columns, Issues, MAX_SAFE_INTEGER, Members, ObjectSchema, Others, ReadMembers,
+        is_number_text, to_milliseconds,
+    },
     store::{Field, Kind, Model, Record, ResolvedTable, Store, Value},
     time::Time,
 };
 use http::StatusCode;
 use serde_json::Value as Json;
+use std::{fmt, marker::PhantomData};
+
+/// All members of a body beyond the declared ones, among which are the fields of a new `M`: for [`read`].
+pub(crate) struct NewFields<M>(pub(crate) input::Record, PhantomData<fn() -> M>);
+
+impl<M> Clone for NewFields<M> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
+    }
+}
+
+impl<M> fmt::Debug for NewFields<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<M: Model> Members for NewFields<M> {
+    fn describe_members(object: &mut ObjectSchema) {
+        object.others = Others::KeptBeside;
+        object.columns = Some(Columns { table: M::TABLE, usage: ColumnUse::Given });
+    }
+}
+
+impl<M: Model> ReadMembers for NewFields<M> {
+    const BESIDE: bool = input::Record::BESIDE;
+
+    fn read_members(members: &mut input::Record, at: &At<'_>, issues: &mut Issues) -> Option<Self> {
+        input::Record::read_members(members, at, issues).map(|members| Self(members, PhantomData))
+    }
+}
 
 /// Whether the record is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +94,10 @@ fn take<M: Model>(store: &Store, given: &mut input::Record, action: Action, give
             Some(value) if !field.input && giver == Giver::Client => {
                 let is_overruled = has_default && action == Action::Create;
                 if !is_overruled && is_truthy(&value) {
-                    return Err(refused("FIELD_NOT_ALLOWED", format!("{name} is not allowed to be set")));
+                    return Err(refused(
+                        Code::FIELD_NOT_ALLOWED.code,
+                        format!("{name} is not allowed to be set"),
+                    ));
                 }
             }
             Some(Json::Null) if has_default && action == Action::Create => {
@@ -71,7 +108,7 @@ fn take<M: Model>(store: &Store, given: &mut input::Record, action: Action, give
                 Err(problem) => issues.refuse(problem, &At::ROOT.entry(name)),
             },
             None if field.required && !has_default && action == Action::Create => {
-                return Err(refused("MISSING_FIELD", format!("{name} is required")));
+                return Err(refused(Code::MISSING_FIELD.code, format!("{name} is required")));
             }
             None => {}
         }
@@ -79,13 +116,13 @@ fn take<M: Model>(store: &Store, given: &mut input::Record, action: Action, give
     match giver {
         _ if issues.is_empty() => Ok(record),
         Giver::Client => Err(invalid(&issues)),
-        Giver::Operator => Err(refused("VALIDATION_ERROR", issues.message("field"))),
+        Giver::Operator => Err(refused(Code::VALIDATION_ERROR.code, issues.message("field"))),
     }
 }
 
 /// What a request says is wrong with it.
 pub(crate) fn invalid(issues: &Issues) -> Error {
-    refused("VALIDATION_ERROR", issues.message("body"))
+    refused(Code::VALIDATION_ERROR.code, issues.message("body"))
 }
 
 fn refused(code: &'static str, message: String) -> Error {
@@ -195,8 +232,9 @@ pub(crate) fn from_json_texts<M: Model>(store: &Store, given: &mut input::Record
         let Some(value) = given.get_mut(&*field.name).filter(|_| is_json) else { continue };
         let Json::String(text) = &*value else { continue };
         let read = serde_json::from_str(text);
-        *value =
-            read.map_err(|error| refused("VALIDATION_ERROR", format!("{}: no JSON: {error}", field.name)))?;
+        *value = read.map_err(|error| {
+            refused(Code::VALIDATION_ERROR.code, format!("{}: no JSON: {error}", field.name))
+        })?;
     }
     Ok(())
 }

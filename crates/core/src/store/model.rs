@@ -6,7 +6,7 @@ use super::{
     schema::{Kind, Table},
     value::{Record, Value},
 };
-use crate::input::{Kind as SchemaKind, ObjectSchema, Others, Schema};
+use crate::input::{ColumnUse, Columns, Kind as SchemaKind, ObjectSchema, Others, Schema};
 use serde::Serialize;
 
 /// The values of one row, `id` first, then the table's columns in schema order.
@@ -56,12 +56,18 @@ pub(crate) fn read<M: Model>(table: &ResolvedTable, row: Row) -> Result<M> {
     Ok(record)
 }
 
-/// The shape of a record in a reply; `members` are the columns that it shows.
+/// The shape of a record in a reply; `members` are its columns, those that it shows with a name, and what is said of
+/// each.
 #[doc(hidden)]
-pub fn describe_model<M: Model>(name: &'static str, members: &[Option<&'static str>]) -> Schema {
+pub fn describe_model<M: Model>(
+    name: &'static str,
+    description: &'static str,
+    members: &[(Option<&'static str>, &'static str)],
+) -> Schema {
     let mut object = ObjectSchema::new(name, Others::Kept);
+    object.columns = Some(Columns { table: M::TABLE, usage: ColumnUse::Shown });
     let table = M::table();
-    for (member, field) in members.iter().zip(&table.fields) {
+    for ((member, description), field) in members.iter().zip(&table.fields) {
         if let Some(member) = member {
             let schema = match field.kind {
                 Kind::Text => Schema::text(),
@@ -71,11 +77,11 @@ pub fn describe_model<M: Model>(name: &'static str, members: &[Option<&'static s
                 Kind::Json | Kind::TextList | Kind::NumberList => Schema::new(SchemaKind::Any),
             };
             let schema = if field.required { schema } else { Schema::nullable(schema) };
-            object.property(member, member, true, schema);
+            object.property(member, member, true, schema.described(description));
         }
     }
-    object.property("id", "id", true, Schema::text());
-    Schema::new(SchemaKind::Object(object))
+    object.property("id", "id", true, Schema::text().described("Its key."));
+    Schema::new(SchemaKind::Object(object)).described(description)
 }
 
 /// Declares a record: a struct, its table, and a typed [`Column`](crate::store::Column) for each field.
@@ -96,20 +102,20 @@ pub fn describe_model<M: Model>(name: &'static str, members: &[Option<&'static s
 #[macro_export]
 macro_rules! model {
     (
-        $(#[$meta:meta])*
+        $(#[doc = $doc:literal])*
         pub struct $model:ident in $table:literal {
             $(
-                $(#[$field_meta:meta])*
+                $(#[doc = $field_doc:literal])*
                 $([$mark:ident])? $column:ident $field:ident : $type:ty = $kind:ident ( $wire:literal ) $(. $modifier:ident ( $($argument:tt)* ))*;
             )*
         }
     ) => {
-        $(#[$meta])*
+        $(#[doc = $doc])*
         #[derive(Clone, PartialEq)]
         pub struct $model {
             /// Its key.
             pub id: String,
-            $( $(#[$field_meta])* pub $field: $type, )*
+            $( $(#[doc = $field_doc])* pub $field: $type, )*
             /// Columns of plugins and of the operator.
             pub extra: $crate::store::Record,
             /// Such columns that no reply shows.
@@ -119,7 +125,7 @@ macro_rules! model {
         impl $model {
             /// The key column.
             pub const ID: $crate::store::Column<Self, String> = $crate::store::Column::new("id");
-            $( $(#[$field_meta])* pub const $column: $crate::store::Column<Self, $type> = $crate::store::Column::new($wire); )*
+            $( $(#[doc = $field_doc])* pub const $column: $crate::store::Column<Self, $type> = $crate::store::Column::new($wire); )*
         }
 
         impl $crate::store::Model for $model {
@@ -156,8 +162,13 @@ macro_rules! model {
 
         impl $crate::input::Described for $model {
             fn describe() -> $crate::input::Schema {
-                let members = [$( $crate::model!(@name [$($mark)?] $wire), )*];
-                $crate::store::describe_model::<Self>(stringify!($model), &members)
+                let members =
+                    [$( ($crate::model!(@name [$($mark)?] $wire), concat!($($field_doc, "\n"),*)), )*];
+                $crate::store::describe_model::<Self>(
+                    stringify!($model),
+                    concat!($($doc, "\n"),*),
+                    &members,
+                )
             }
         }
 

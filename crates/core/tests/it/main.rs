@@ -9,6 +9,7 @@ mod endpoints;
 mod happenings;
 mod housekeeping;
 mod http;
+mod openapi;
 mod operator;
 mod passwords;
 mod plugin;

@@ -33,9 +33,12 @@ use narthex::{
         jwk::{Algorithm, Parts, VerifyingKey, compact},
         jws::Hs256,
     },
+    http::ReplyOf,
+    input::{Described, Kind, ObjectSchema, Others, Schema},
     prelude::*,
 };
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 const UNKNOWN_AUDIENCE: Code = Code::new("UNKNOWN_AUDIENCE", "There are no tokens for this audience");
@@ -61,13 +64,24 @@ impl Plugin for Jwt {
             }
         }
         setup.table(table);
-        setup.get(self.jwks.jwks_path.clone(), Self::jwks);
-        if self.audiences.is_empty() {
-            setup.get("/token", Self::token);
-        } else {
-            setup.get("/token", Self::token_for);
-            setup.codes(&[UNKNOWN_AUDIENCE]);
+        let keys = setup
+            .get(self.jwks.jwks_path.clone(), Self::jwks)
+            .operation("getJSONWebKeySet")
+            .summary("Publishes the keys with which tokens are verified.")
+            .answers(StatusCode::NOT_MODIFIED, "The keys are those of `If-None-Match`.")
+            .refuses(StatusCode::SERVICE_UNAVAILABLE, [Code::SERVICE_UNAVAILABLE]);
+        if self.jwks.remote_url.is_some() {
+            keys.answers(StatusCode::NOT_FOUND, "The keys are published somewhere else.");
         }
+        let token = if self.audiences.is_empty() {
+            setup.get("/token", Self::token)
+        } else {
+            setup.codes(&[UNKNOWN_AUDIENCE]);
+            setup.get("/token", Self::token_for).refuses(StatusCode::BAD_REQUEST, [UNKNOWN_AUDIENCE])
+        };
+        token
+            .operation("getJSONWebToken")
+            .summary("Makes a token that says who is signed in, for servers that verify it on their own.");
         if !self.disable_setting_jwt_header {
             setup.after("/get-session", Self::hand_out);
         }
@@ -83,6 +97,12 @@ input! {
 }
 
 output! {
+    /// Public keys, as RFC 7517 has them.
+    pub(crate) struct KeySet {
+        /// The keys, the newest last.
+        keys: Vec<PublishedKey>,
+    }
+
     /// A token.
     pub(crate) struct Token {
         /// In compact form: three parts with dots between them.
@@ -90,15 +110,31 @@ output! {
     }
 }
 
+/// A public key, with whatever members its kind has.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct PublishedKey(Map<String, Value>);
+
+impl Described for PublishedKey {
+    fn describe() -> Schema {
+        let mut object = ObjectSchema::new("PublishedKey", Others::Kept);
+        let alg = Schema::nullable(Schema::text()).described("How it signs.");
+        object.property("alg", "alg", true, alg);
+        object.property("crv", "crv", false, Schema::text().described("Its curve, where it has one."));
+        object.property("kty", "kty", false, Schema::text().described("What kind of key it is."));
+        object.property("kid", "kid", true, Schema::text().described("What tokens call it."));
+        Schema::new(Kind::Object(object)).described("A public key, with whatever members its kind has.")
+    }
+}
+
 impl Jwt {
     /// `GET /jwks`
-    async fn jwks(&self, cx: &mut Ctx) -> Result<Reply> {
+    async fn jwks(&self, cx: &mut Ctx) -> Result<ReplyOf<KeySet>> {
         if self.jwks.remote_url.is_some() {
-            return Ok(not_here());
+            return Ok(ReplyOf::other(not_here()));
         }
         let keys = self.published(cx).await?;
-        let keys: Vec<Value> = keys.iter().filter_map(|key| self.publish(key)).collect();
-        let mut reply = Reply::json(&json!({ "keys": keys }));
+        let keys = keys.iter().filter_map(|key| self.publish(key)).collect();
+        let mut reply = ReplyOf::json(&KeySet { keys });
         let digest = Sha256::digest(reply.body());
         let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or_default()));
         let is_known = cx.headers().get_all(IF_NONE_MATCH).iter().any(|known| {
@@ -106,7 +142,7 @@ impl Jwt {
             known.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
         });
         if is_known {
-            reply = Reply::empty(StatusCode::NOT_MODIFIED);
+            reply = ReplyOf::other(Reply::empty(StatusCode::NOT_MODIFIED));
         }
         reply.set_header(CACHE_CONTROL, FOR_FIVE_MINUTES);
         // Base64 in quotes.
@@ -225,7 +261,7 @@ impl Jwt {
     }
 
     /// As it is published; a row that is no key is left out, and does not take the others with it.
-    fn publish(&self, key: &Jwk) -> Option<Value> {
+    fn publish(&self, key: &Jwk) -> Option<PublishedKey> {
         let Ok(Value::Object(public)) = serde_json::from_str(&key.public_key) else {
             tracing::error!(
                 kid = key.id,
@@ -243,7 +279,7 @@ impl Jwt {
         entry.extend(curve.map(|curve| ("crv".to_owned(), curve)));
         entry.extend(public.into_iter().filter(|(name, _)| !PRIVATE.contains(&&**name)));
         entry.insert("kid".to_owned(), key.id.clone().into());
-        Some(entry.into())
+        Some(PublishedKey(entry))
     }
 }
 

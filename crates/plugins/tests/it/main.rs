@@ -6,6 +6,7 @@
 mod bearer;
 mod catalog;
 mod jwt;
+mod openapi;
 mod replay;
 mod support;
 mod token_api;
