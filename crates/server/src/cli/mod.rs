@@ -18,6 +18,7 @@ mod session;
 mod terminal;
 mod text;
 mod user;
+mod yaml;
 
 use crate::settings::Flags;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -87,7 +88,7 @@ enum Command {
     Export(export::Arguments),
     /// Copies everything from one database to another, SQLite or PostgreSQL, and checks the copy.
     Copy(copy::Arguments),
-    /// Lists every endpoint with its limit.
+    /// Lists every endpoint with its limit, or describes them as OpenAPI.
     Routes(routes::Arguments),
     /// Prints a new secret.
     Secret,

@@ -1,6 +1,6 @@
-//! `narthex routes`: every endpoint.
+//! `narthex routes`: every endpoint, as a list or as OpenAPI.
 
-use super::{Failure, print, text::columns};
+use super::{Failure, print, text::columns, yaml};
 use crate::settings::{Flags, Settings};
 use narthex::{Auth, Route};
 use serde_json::json;
@@ -11,6 +11,12 @@ pub(super) struct Arguments {
     /// As JSON.
     #[arg(long)]
     json: bool,
+    /// As OpenAPI 3.1, with what each takes and answers under this configuration.
+    #[arg(long, conflicts_with = "json")]
+    openapi: bool,
+    /// OpenAPI as YAML in place of JSON.
+    #[arg(long, requires = "openapi", conflicts_with = "json")]
+    yaml: bool,
     #[command(flatten)]
     flags: Flags,
 }
@@ -18,7 +24,15 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = Settings::load(&arguments.flags).map_err(Failure::Usage)?;
     let base_path = settings.config.path();
-    let routes = settings.options.plugins.install(Auth::builder(settings.config)).routes();
+    let builder = settings.options.plugins.install(Auth::builder(settings.config));
+    if arguments.openapi {
+        let document = builder.openapi().map_err(|error| Failure::Usage(error.problems))?;
+        if arguments.yaml {
+            return print(&yaml::write(&document));
+        }
+        return print(&serde_json::to_string_pretty(&document).map_err(Failure::failed)?);
+    }
+    let routes = builder.routes();
     if arguments.json {
         let routes: Vec<_> = routes.iter().map(|route| as_json(&base_path, route)).collect();
         return print(&serde_json::to_string_pretty(&routes).map_err(Failure::failed)?);

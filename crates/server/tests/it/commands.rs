@@ -199,6 +199,35 @@ fn narthex_ok(database: &Database, arguments: &[&str]) -> String {
 }
 
 #[test]
+fn routes_are_described_as_openapi_with_the_plugins_and_fields_of_the_configuration() {
+    let database = Database::sqlite();
+    let config = "base-url = \"http://localhost:3001/id\"\ndisabled-paths = [\"/ok\"]\n[plugins.bearer]\n\
+                  [user.additional-fields]\nnickname = { type = \"string\" }\n";
+    fs::write(database.folder().join("narthex.toml"), config).unwrap();
+    let (code, json, stderr) = narthex(&database, &["routes", "--openapi"], &[]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(document["servers"][0]["url"], "http://localhost:3001/id");
+    assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+    assert_eq!(document["components"]["schemas"]["User"]["properties"]["nickname"]["type"], "string");
+    let (_, list, _) = narthex(&database, &["routes"], &[]);
+    let described = document["paths"].as_object().unwrap();
+    assert!(described.len() > 10 && !described.contains_key("/ok"));
+    for line in list.lines().filter(|line| !line.ends_with("disabled")) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let path = words[1].strip_prefix("/id").unwrap();
+        assert!(described[path].get(words[0].to_lowercase()).is_some(), "{line}");
+    }
+
+    let (code, yaml, _) = narthex(&database, &["routes", "--openapi", "--yaml"], &[]);
+    assert_eq!(code, Some(0));
+    assert!(yaml.starts_with("openapi: \"3.1.0\"\ninfo:\n  title: \"Narthex\"\n"), "{yaml}");
+    for arguments in [["routes", "--yaml", "--json"], ["routes", "--openapi", "--json"]] {
+        assert_eq!(narthex(&database, &arguments, &[]).0, Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
 fn health_is_asked_of_a_running_server() {
     let database = Database::sqlite();
     let server = Server::start(database.folder(), QUICK);
