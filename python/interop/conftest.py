@@ -40,13 +40,13 @@ class Browser:
         self.jar = http.cookiejar.CookieJar()
         self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.jar))
 
-    def ask(self, path: str, body: Any = None) -> Any:
+    def ask(self, path: str, body: Any = None, *, under: str = "/api/auth") -> Any:
         headers = {"origin": self.origin}
         data = None
         if body is not None:
             headers["content-type"] = "application/json"
             data = json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.origin}/api/auth{path}", data, headers)
+        request = urllib.request.Request(f"{self.origin}{under}{path}", data, headers)
         with self.opener.open(request, timeout=10) as answer:
             return json.load(answer)
 

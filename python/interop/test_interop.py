@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import jwt
 import pytest
-from conftest import SECRET, Browser, Server, signed_up
+from conftest import PASSWORD, SECRET, Browser, Server, signed_up
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 from joserfc import jwt as joserfc_jwt
@@ -189,6 +189,20 @@ def test_our_package_takes_a_shared_secret(start: Callable[..., Server]) -> None
     with ours(secret=SHARED, issuer=server.origin) as client:
         answer = client.get("/me", headers={"authorization": f"Bearer {ada.token()}"})
         assert (answer.status_code, answer.json()) == (200, {"email": "ada@example.com", "via": "token"})
+
+
+def test_our_package_takes_what_the_token_api_answers(start: Callable[..., Server]) -> None:
+    server = start("[plugins.jwt]\n[plugins.token-api]\n")
+    browser = server.browser()
+    account = {"name": "Ada", "email": "ada@example.com", "password": PASSWORD}
+    first = browser.ask("/signup", account, under="/auth")
+    second = browser.ask("/refresh", {"refresh_token": first["refresh_token"]}, under="/auth")
+    assert not browser.cookies
+    with ours(issuer=server.origin, cookies=False) as client:
+        for answer in (first, second):
+            assert (answer["token_type"], answer["expires_in"]) == ("bearer", 900)
+            me = client.get("/me", headers={"authorization": f"Bearer {answer['access_token']}"})
+            assert (me.status_code, me.json()) == (200, {"email": "ada@example.com", "via": "token"})
 
 
 def test_keys_that_are_replaced_under_load_lose_no_verification(start: Callable[..., Server]) -> None:
