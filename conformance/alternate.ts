@@ -15,6 +15,7 @@ import { compareRuns, render } from "./lib/compare.ts";
 import { dropDatabases, type Store, withStore } from "./lib/database.ts";
 import { fromGuide } from "./lib/guide.ts";
 import { exchange } from "./lib/http.ts";
+import { publishedKeys } from "./lib/intents.ts";
 import { type NormalStep, normalise } from "./lib/normalise.ts";
 import { BCRYPT, ODD_PASSWORDS, SCRYPT } from "./lib/passwords.ts";
 import { startRelay } from "./lib/relay.ts";
@@ -341,6 +342,17 @@ async function check(label: string, work: () => Promise<string>): Promise<void> 
   }
 }
 
+/** What was got, without what Narthex says beside the keys on purpose: whoever asks again may get the one or the other. */
+function asFromNode(actual: NormalStep[], expected: NormalStep[]): NormalStep[] {
+  return actual.map((step, index) => {
+    const reference = expected[index];
+    if (step.kind !== "exchange" || reference?.kind !== "exchange") return step;
+    const { headers } = publishedKeys.narthex(reference.response);
+    const isOurs = headers !== undefined && JSON.stringify(step.response.headers) === JSON.stringify(headers);
+    return isOurs ? { ...step, response: { ...step.response, headers: reference.response.headers } } : step;
+  });
+}
+
 async function main(): Promise<void> {
   const known = await probe();
   const leftOut = [...ENDPOINTS.keys()].filter((endpoint) => !known.endpoints.has(endpoint));
@@ -359,7 +371,7 @@ async function main(): Promise<void> {
         const expected = await reference;
         const actual = await walk(shared, second, order, known);
         if (flags.show) for (const [name, times] of actual.made) console.log(`     ${String(times).padStart(4)} × ${name}`);
-        const differences = compareRuns(expected.steps, actual.steps, () => "");
+        const differences = compareRuns(expected.steps, asFromNode(actual.steps, expected.steps), () => "");
         if (differences.length > 0) throw new Error(`${differences.length} differences from Node alone\n${differences.slice(0, 5).map(render).join("\n")}`);
         const [node = 0, other = 0] = [0, 1].map((place) => actual.served.filter((each) => each === place).length);
         if (other === 0 || node === 0) throw new Error("one of the two answered nothing");
