@@ -50,19 +50,22 @@ export const unknownType = (type: string, allowed: string): Intent => ({
   },
 });
 
+/** What the secondary storage holds, with sessions on the lists of their users only while they are there. */
+export function listsOfWhatIsThere(rows: Tables): Row[] {
+  const kept = rows[SECONDARY] ?? [];
+  const lists = kept.map((row) => {
+    if (!String(row.key).startsWith("active-sessions-")) return row;
+    const entries = [...String(row.value).matchAll(/\{"token":"([^"]*)","expiresAt":<millis:([^}]*)\}/g)].filter(([, token]) => kept.some(({ key }) => key === token));
+    const last = entries.at(-1)?.[2];
+    return last === undefined ? undefined : { ...row, value: `[${entries.map(([entry]) => entry).join(",")}]`, ends: `<${last}` };
+  });
+  return lists.filter((row) => row !== undefined);
+}
+
 /** Of several sessions that end at once none stays on the list of its user; in upstream those do that are overtaken. */
 export const listedWhileThere: Intent = {
   decision: "replaced-if-unchanged",
-  narthex: ({ rows }, database) => {
-    const kept = rows[SECONDARY] ?? [];
-    const lists = kept.map((row) => {
-      if (!String(row.key).startsWith("active-sessions-")) return row;
-      const entries = [...String(row.value).matchAll(/\{"token":"([^"]*)","expiresAt":<millis:([^}]*)\}/g)].filter(([, token]) => kept.some(({ key }) => key === token));
-      const last = entries.at(-1)?.[2];
-      return last === undefined ? undefined : { ...row, value: `[${entries.map(([entry]) => entry).join(",")}]`, ends: `<${last}` };
-    });
-    return { rows: { [database]: { [SECONDARY]: lists.filter((row) => row !== undefined) } } };
-  },
+  narthex: ({ rows }, database) => ({ rows: { [database]: { [SECONDARY]: listsOfWhatIsThere(rows) } } }),
 };
 
 /** Who verifies tokens is told for how long the keys may be remembered, and which ones they are. */
