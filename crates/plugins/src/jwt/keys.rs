@@ -13,6 +13,7 @@ use narthex::{
     crypto::{
         at_rest::NONCE,
         jwk::{Algorithm, SigningKey},
+        jws::Hs256,
     },
     model,
     prelude::*,
@@ -21,7 +22,7 @@ use narthex::{
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -84,6 +85,15 @@ pub(super) struct Keyring {
     ready: RwLock<HashMap<Algorithm, Arc<Ready>>>,
     /// One request at a time reads rows and makes keys.
     busy: tokio::sync::Mutex<()>,
+    /// The shared secret, prepared.
+    shared: OnceLock<Hs256>,
+}
+
+/// Keys are those of one database: another engine with the same options has its own.
+impl Clone for Keyring {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 impl fmt::Debug for Keyring {
@@ -158,6 +168,12 @@ impl Jwt {
             read_at: now,
             expires_at: chosen.expires_at,
         })
+    }
+
+    /// What signs where a secret is shared.
+    pub(super) fn shared(&self) -> Option<&Hs256> {
+        let secret = self.secret.as_ref()?;
+        Some(self.keyring.shared.get_or_init(|| Hs256::new(secret.expose())))
     }
 
     /// Whether the next key has to be published.

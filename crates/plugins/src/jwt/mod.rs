@@ -31,7 +31,6 @@ use narthex::{
     crypto::{
         claims::are_current,
         jwk::{Algorithm, Parts, VerifyingKey, compact},
-        jws::Hs256,
     },
     http::ReplyOf,
     input::{Described, Kind, ObjectSchema, Others, Schema},
@@ -224,8 +223,8 @@ impl Jwt {
         algorithm: Option<Algorithm>,
     ) -> Result<String> {
         let payload = serde_json::to_vec(claims).map_err(Error::internal)?;
-        let algorithm = match (&self.secret, algorithm) {
-            (Some(secret), None) => return Ok(Hs256::new(secret.expose()).sign(&payload)),
+        let algorithm = match (self.shared(), algorithm) {
+            (Some(shared), None) => return Ok(shared.sign(&payload)),
             (_, Some(algorithm)) => algorithm,
             (None, None) => self.jwks.key_pair_config.alg,
         };
@@ -247,9 +246,7 @@ impl Jwt {
     }
 
     async fn opened(&self, cx: &Ctx, token: &str) -> Result<Option<Vec<u8>>> {
-        if let Some(secret) = &self.secret
-            && let Some(payload) = Hs256::new(secret.expose()).open(token)
-        {
+        if let Some(payload) = self.shared().and_then(|shared| shared.open(token)) {
             return Ok(Some(payload));
         }
         let Some(kid) = Parts::of(token).and_then(|parts| parts.key_id().map(str::to_owned)) else {

@@ -7,7 +7,7 @@ use narthex::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 const DEFAULT_LIFETIME: Duration = Duration::from_mins(15);
 
@@ -29,7 +29,7 @@ pub struct Jwt {
     /// Names in the database.
     pub schema: SchemaOptions,
     #[serde(skip)]
-    pub(super) keyring: Arc<Keyring>,
+    pub(super) keyring: Keyring,
 }
 
 /// `[plugins.jwt.jwks]`

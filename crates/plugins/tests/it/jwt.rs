@@ -216,6 +216,18 @@ async fn keys_made_by_two_servers_at_once_are_both_published_and_both_sign_with_
     assert_eq!(part(&token(&ada).await, 0), part(&token(&eve).await, 0));
 }
 
+/// Somebody may serve several databases with the same options.
+#[tokio::test]
+async fn engines_with_the_same_options_sign_with_keys_of_their_own() {
+    let jwt: Jwt = serde_json::from_value(json!({})).expect("options");
+    let one = TestApp::builder().plugin(jwt.clone()).build().await;
+    let first = token(&signed_up(&one, ADA).await).await;
+    let other = TestApp::builder().plugin(jwt).seed(2).build().await;
+    let second = token(&signed_up(&other, ADA).await).await;
+    assert!(verified(&one, &first).await.is_some() && verified(&other, &second).await.is_some());
+    assert!(verified(&other, &first).await.is_none());
+}
+
 #[tokio::test]
 async fn a_row_that_is_gone_signs_for_a_minute_at_most() {
     let app = with(json!({ "jwt": {} })).build().await;
