@@ -340,7 +340,7 @@ impl AuthBuilder {
     pub async fn build(self, store: Store) -> Result<Auth, BuildError> {
         let (is_metered, operator) = (self.is_metered, self.operator);
         let Assembled { parts, resolved, manifest, env, limits, store } = self.assemble(store)?;
-        let Parts { addresses, aliases, cookies, blocklist, .. } = parts;
+        let Parts { router, addresses, aliases, cookies, blocklist, .. } = parts;
         if looks_weak(resolved.secrets.current()) {
             tracing::warn!(
                 "the secret looks as if somebody had made it up; `openssl rand -base64 32` makes a good one"
@@ -351,7 +351,6 @@ impl AuthBuilder {
         let threads = resolved.config.password.threads.or_else(|| std::thread::available_parallelism().ok());
         let threads = threads.unwrap_or(NonZeroUsize::MIN);
         let guessing = Guessing::new(&resolved.config.password, threads);
-        let router = Router::new(&manifest.endpoints);
         let options = &resolved.config.rate_limit;
         let limiter = counts_requests(&resolved.config)
             .then(|| RateLimiter::new(options, &manifest.rate_limits, router.paths(), limits));
@@ -472,6 +471,7 @@ fn routes(
 
 /// What is computed from the configuration alone.
 struct Parts {
+    router: Router,
     addresses: ClientAddresses,
     aliases: Aliases,
     cookies: AuthCookies,
@@ -498,6 +498,7 @@ impl Parts {
         let schema =
             Schema::resolve(manifest.tables.iter().cloned(), manifest.extensions.iter().cloned(), layout);
         Self {
+            router,
             addresses,
             aliases,
             cookies,
