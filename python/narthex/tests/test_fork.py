@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 PROGRAM = """
 import os, signal, sys, threading, time
@@ -36,7 +33,6 @@ with serving() as server:
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_worker_does_not_wait_for_a_thread_of_its_parent() -> None:
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(Path(__file__).parent)]
     done = subprocess.run(command, timeout=60, capture_output=True, text=True, check=False)  # noqa: S603 - our own
