@@ -11,11 +11,12 @@ use crate::{
     error::{Code, Error, Result},
     guessing::Attempt,
     happening::Happening,
-    input::{Email, NonEmptyPassword, Record, is_email},
-    model::{Account, NewUser, Session, User, fields},
+    input::{Email, NonEmptyPassword, is_email},
+    model::{Account, NewFields, NewUser, Session, User, fields},
     secret::Secret,
     store::Tx,
 };
+use http::StatusCode;
 
 /// An address and a password that somebody has typed and that may be compared with an account's.
 #[derive(Debug, Clone, Copy)]
@@ -36,9 +37,33 @@ pub struct NewAccount {
     /// Where there is a picture of them.
     pub image: Option<String>,
     /// Further fields, as they came.
-    pub fields: Record,
+    pub fields: NewFields<User>,
     /// Whether the session outlives the browser's.
     pub remember: bool,
+}
+
+impl Credentials<'_> {
+    /// What [`Ctx::credentials`] and [`Ctx::sign_in_with_password`] refuse with.
+    pub const REFUSALS: [(StatusCode, Code); 6] = [
+        (StatusCode::BAD_REQUEST, Code::EMAIL_PASSWORD_DISABLED),
+        (StatusCode::BAD_REQUEST, Code::INVALID_EMAIL),
+        (StatusCode::BAD_REQUEST, Code::PASSWORD_TOO_LONG),
+        (StatusCode::UNAUTHORIZED, Code::INVALID_EMAIL_OR_PASSWORD),
+        (StatusCode::FORBIDDEN, Code::EMAIL_NOT_VERIFIED),
+        (StatusCode::TOO_MANY_REQUESTS, Code::TOO_MANY_ATTEMPTS),
+    ];
+}
+
+impl NewAccount {
+    /// What [`Ctx::sign_up_with_password`] refuses with.
+    pub const REFUSALS: [(StatusCode, Code); 6] = [
+        (StatusCode::BAD_REQUEST, Code::EMAIL_PASSWORD_SIGN_UP_DISABLED),
+        (StatusCode::BAD_REQUEST, Code::PASSWORD_TOO_SHORT),
+        (StatusCode::BAD_REQUEST, Code::PASSWORD_TOO_LONG),
+        (StatusCode::BAD_REQUEST, Code::PASSWORD_COMPROMISED),
+        (StatusCode::UNPROCESSABLE_ENTITY, Code::USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL),
+        (StatusCode::UNPROCESSABLE_ENTITY, Code::FAILED_TO_CREATE_USER),
+    ];
 }
 
 /// For who has nothing to write beside a new session.
@@ -147,7 +172,8 @@ impl Ctx {
         new: NewAccount,
         also: impl AsyncFnOnce(&mut Tx, &Session) -> Result<()>,
     ) -> Result<(User, Option<Session>)> {
-        let NewAccount { name, email, password, image, fields: mut given, remember } = new;
+        let NewAccount { name, email, password, image, fields, remember } = new;
+        let mut given = fields.0;
         let options = self.config().email_and_password.clone();
         if !options.enabled || options.disable_sign_up {
             return Err(Error::bad_request(Code::EMAIL_PASSWORD_SIGN_UP_DISABLED));

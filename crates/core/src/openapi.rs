@@ -248,7 +248,7 @@ impl Operation<'_> {
         }
         endpoint.description.refusals.iter().for_each(|(status, code)| add(*status, *code));
         if endpoint.method != Method::GET {
-            for code in origin::refusals(self.config, endpoint.takes_body()) {
+            for code in origin::refusals(self.config, endpoint.takes_body(), endpoint.has_cookies) {
                 add(StatusCode::FORBIDDEN, code);
             }
             add(StatusCode::SERVICE_UNAVAILABLE, Code::SERVICE_UNAVAILABLE);

@@ -126,6 +126,12 @@ impl Endpoint {
         self
     }
 
+    /// As [`Self::refuses`], for rules that several endpoints share.
+    pub fn refuses_with(&mut self, refusals: impl IntoIterator<Item = (StatusCode, Code)>) -> &mut Self {
+        refusals.into_iter().for_each(|(status, code)| self.description.refuse(status, code));
+        self
+    }
+
     /// Something else that it may answer, such as a redirect.
     pub fn answers(&mut self, status: StatusCode, meaning: &'static str) -> &mut Self {
         self.description.others.push(Other { status, content_type: None, meaning });

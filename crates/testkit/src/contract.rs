@@ -116,6 +116,8 @@ impl Contract {
                 let mut types = said.as_array().map_or(std::slice::from_ref(said), Vec::as_slice).iter();
                 types.any(|name| name.as_str().is_some_and(|name| is_a(name, value)))
             }
+            "minimum" => value.as_f64().zip(said.as_f64()).is_none_or(|(value, least)| value >= least),
+            "maximum" => value.as_f64().zip(said.as_f64()).is_none_or(|(value, most)| value <= most),
             "const" => said == value,
             "enum" => said.as_array().is_some_and(|words| words.contains(value)),
             "format" if said == "date-time" => value
@@ -127,7 +129,7 @@ impl Contract {
                     .try_for_each(|(index, item)| self.check(said, item, &format!("{place}[{index}]")));
             }
             "properties" => return self.check_members(schema, said, value, place),
-            // A reply is never bounded by what is said of numbers and texts that clients send.
+            // A reply is never bounded by what is said of texts that clients send.
             other => return Err(format!("{place}: nobody checks {other:?}")),
         };
         if is_right { Ok(()) } else { Err(format!("{place}: {value} breaks {keyword:?}: {said}")) }

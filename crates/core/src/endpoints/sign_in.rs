@@ -2,7 +2,12 @@
 //!
 //! Upstream: `api/routes/sign-in.ts`.
 
-use crate::{credentials::nothing_more, http::location, model::User, prelude::*};
+use crate::{
+    credentials::{Credentials, nothing_more},
+    http::location,
+    model::User,
+    prelude::*,
+};
 use ::http::{StatusCode, header::LOCATION};
 
 pub(crate) struct SignInEmail;
@@ -14,13 +19,8 @@ impl Plugin for SignInEmail {
         setup
             .post("/sign-in/email", Self::sign_in)
             .summary("Signs in with an email address and a password.")
-            .refuses(
-                StatusCode::BAD_REQUEST,
-                [Code::EMAIL_PASSWORD_DISABLED, Code::INVALID_EMAIL, Code::PASSWORD_TOO_LONG],
-            )
-            .refuses(StatusCode::UNAUTHORIZED, [Code::INVALID_EMAIL_OR_PASSWORD])
-            .refuses(StatusCode::FORBIDDEN, [Code::EMAIL_NOT_VERIFIED, Code::INVALID_CALLBACK_URL])
-            .refuses(StatusCode::TOO_MANY_REQUESTS, [Code::TOO_MANY_ATTEMPTS]);
+            .refuses_with(Credentials::REFUSALS)
+            .refuses(StatusCode::FORBIDDEN, [Code::INVALID_CALLBACK_URL]);
     }
 }
 

@@ -2,13 +2,11 @@
 //!
 //! Upstream: `api/routes/sign-up.ts`.
 
-use super::password_rules;
 use crate::{
     credentials::{NewAccount, nothing_more},
-    model::{User, fields::NewFields},
+    model::{NewFields, User},
     prelude::*,
 };
-use ::http::StatusCode;
 
 pub(crate) struct SignUpEmail;
 
@@ -20,12 +18,7 @@ impl Plugin for SignUpEmail {
             .post("/sign-up/email", Self::sign_up)
             .operation("signUpWithEmailAndPassword")
             .summary("Makes an account with an email address and a password, and signs in unless options say otherwise.")
-            .refuses(StatusCode::BAD_REQUEST, [Code::EMAIL_PASSWORD_SIGN_UP_DISABLED])
-            .refuses(StatusCode::BAD_REQUEST, password_rules::CODES)
-            .refuses(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                [Code::USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL, Code::FAILED_TO_CREATE_USER],
-            );
+            .refuses_with(NewAccount::REFUSALS);
     }
 }
 
@@ -71,7 +64,7 @@ impl SignUpEmail {
             email: body.email,
             password: body.password,
             image: body.image,
-            fields: body.rest.0,
+            fields: body.rest,
             remember: body.remember_me != Some(false),
         };
         let (user, session) = cx.sign_up_with_password(new, nothing_more).await?;

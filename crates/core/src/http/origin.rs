@@ -59,13 +59,13 @@ pub(super) fn check(cx: &Ctx) -> Result<()> {
     })
 }
 
-/// What a request that may change something can be refused with.
-pub(crate) fn refusals(config: &Config, takes_body: bool) -> Vec<Code> {
+/// What a request that may change something can be refused with. Without cookies nobody is asked where they come from.
+pub(crate) fn refusals(config: &Config, takes_body: bool, has_cookies: bool) -> Vec<Code> {
     if config.advanced.disable_origin_check == Some(OriginCheck::Everywhere(true)) {
         return Vec::new();
     }
     let mut codes = Vec::new();
-    if !csrf_is_disabled(config) {
+    if has_cookies && !csrf_is_disabled(config) {
         codes.extend([Code::MISSING_OR_NULL_ORIGIN, Code::INVALID_ORIGIN]);
     }
     codes.extend(TARGETS.iter().filter(|target| takes_body || target.in_query).map(|target| target.code));

@@ -19,7 +19,7 @@ use serde_json::Value as Json;
 use std::{fmt, marker::PhantomData};
 
 /// All members of a body beyond the declared ones, among which are the fields of a new `M`: for [`read`].
-pub(crate) struct NewFields<M>(pub(crate) input::Record, PhantomData<fn() -> M>);
+pub struct NewFields<M>(pub(crate) input::Record, PhantomData<fn() -> M>);
 
 impl<M> Clone for NewFields<M> {
     fn clone(&self) -> Self {

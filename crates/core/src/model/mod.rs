@@ -15,6 +15,7 @@ pub(crate) mod verifications;
 pub use self::{
     accounts::{Account, Accounts},
     audit::{AuditEntry, AuditQuery, Origin},
+    fields::NewFields,
     guesses::{Guess, Guesses},
     rate_limits::RateLimit,
     sessions::{Session, SessionCreated, Sessions},

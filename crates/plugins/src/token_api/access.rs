@@ -6,10 +6,10 @@
 use super::{INVALID_TOKEN, jwt};
 use crate::bearer::bearer;
 use http::{
-    HeaderValue,
+    HeaderValue, StatusCode,
     header::{AUTHORIZATION, WWW_AUTHENTICATE},
 };
-use narthex::{http::Extract, model::User, prelude::*};
+use narthex::{Description, http::Extract, model::User, prelude::*};
 use serde_json::{Map, Value};
 
 const WANTED: HeaderValue = HeaderValue::from_static("Bearer");
@@ -17,6 +17,10 @@ const REFUSED: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_to
 
 /// Guard: the request has an access token that holds. Of its user, as the database has them now.
 pub(crate) struct AccessToken(pub(super) User);
+
+/// What a request without an access token that holds is refused with.
+pub(super) const REFUSALS: [(StatusCode, Code); 2] =
+    [(StatusCode::UNAUTHORIZED, Code::UNAUTHORIZED), (StatusCode::UNAUTHORIZED, INVALID_TOKEN)];
 
 impl Extract for AccessToken {
     async fn extract(cx: &mut Ctx) -> Result<Self> {
@@ -27,6 +31,13 @@ impl Extract for AccessToken {
             None => cx.users().by_id(subject(&claims)).await?,
         };
         user.map(Self).ok_or_else(refused)
+    }
+
+    fn describe(description: &mut Description) {
+        for (status, code) in REFUSALS {
+            description.refuse(status, code);
+        }
+        description.refuse(StatusCode::SERVICE_UNAVAILABLE, Code::SERVICE_UNAVAILABLE);
     }
 }
 

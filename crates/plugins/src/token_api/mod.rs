@@ -20,12 +20,12 @@ pub use self::refresh::{REFRESH_TOKEN_REUSED, RefreshTokens};
 
 use self::{access::AccessToken, refresh::RefreshToken};
 use crate::jwt::Jwt;
-use http::{HeaderValue, Method, header::CACHE_CONTROL};
+use http::{HeaderValue, Method, StatusCode, header::CACHE_CONTROL};
 use narthex::{
     Credentials, Installed, NewAccount,
     http::{Extract, is_plain_path},
     input::{Either, Integer},
-    model::{self, User},
+    model::{self, NewFields, User},
     prelude::*,
 };
 use schemars::JsonSchema;
@@ -71,15 +71,31 @@ impl Plugin for TokenApi {
         setup.table(RefreshTokens::table());
         setup.codes(&[INVALID_TOKEN, INVALID_REFRESH_TOKEN]);
         setup.rate_limit(["/token-api/signup", "/token-api/signin"], GUESSING);
-        setup.post("/token-api/signup", Self::sign_up).without_cookies();
-        if self.password_form {
-            setup.post("/token-api/signin", Self::sign_in_by_form).without_cookies();
+        setup
+            .post("/token-api/signup", Self::sign_up)
+            .without_cookies()
+            .summary("Makes an account, and answers tokens unless they have to sign in first.")
+            .refuses_with(NewAccount::REFUSALS);
+        let sign_in = if self.password_form {
+            setup.post("/token-api/signin", Self::sign_in_by_form)
         } else {
-            setup.post("/token-api/signin", Self::sign_in).without_cookies();
-        }
-        setup.post("/token-api/refresh", Self::refresh).without_cookies();
-        setup.post("/token-api/signout", Self::sign_out).without_cookies();
-        setup.get("/token-api/me", Self::me).without_cookies();
+            setup.post("/token-api/signin", Self::sign_in)
+        };
+        sign_in
+            .without_cookies()
+            .summary("Answers tokens for an email address and a password.")
+            .refuses_with(Credentials::REFUSALS);
+        setup
+            .post("/token-api/refresh", Self::refresh)
+            .without_cookies()
+            .summary("Answers new tokens for a refresh token, which holds once.")
+            .refuses(StatusCode::UNAUTHORIZED, [INVALID_REFRESH_TOKEN]);
+        setup
+            .post("/token-api/signout", Self::sign_out)
+            .without_cookies()
+            .summary("Ends the session of a refresh token or an access token.")
+            .refuses_with(access::REFUSALS);
+        setup.get("/token-api/me", Self::me).without_cookies().summary("Tells whose access token it is.");
         if is_elsewhere {
             for (method, name) in [
                 (Method::POST, "signup"),
@@ -92,8 +108,12 @@ impl Plugin for TokenApi {
             }
         }
         if self.aliases {
-            setup.get("/user", Self::user);
-            setup.post("/session/refresh", Self::refresh_session);
+            setup.get("/user", Self::user).summary("Tells who is signed in.");
+            setup
+                .post("/session/refresh", Self::refresh_session)
+                .summary("Renews the session now.")
+                .looks_for_session()
+                .refuses(StatusCode::UNAUTHORIZED, [Code::FAILED_TO_GET_SESSION]);
             setup.alias(Method::POST, "/signup/email", "/sign-up/email");
             setup.alias(Method::POST, "/signin/email", "/sign-in/email");
             setup.alias(Method::POST, "/signout", "/sign-out");
@@ -113,7 +133,7 @@ input! {
         password: NonEmptyPassword,
         /// Where there is a picture of them.
         image: Option<Text>,
-        ..rest: Record,
+        ..rest: NewFields<User>,
     }
 
     /// Who wants to sign in.

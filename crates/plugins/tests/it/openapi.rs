@@ -5,11 +5,15 @@ use narthex_testkit::{Call, Contract, Replied};
 use serde_json::json;
 
 async fn judged(contract: &Contract, path: &str, status: u16, call: Call) {
+    judged_as(contract, "GET", path, status, call).await;
+}
+
+async fn judged_as(contract: &Contract, method: &str, path: &str, status: u16, call: Call) {
     let reply = call.await.expecting(status);
     let body = reply.text();
     let replied = Replied { status, content_type: reply.header("content-type"), body: body.as_bytes() };
-    assert_eq!(contract.breach("GET", path, replied), None);
-    assert!(contract.operation("GET", path).is_some(), "{path}");
+    assert_eq!(contract.breach(method, path, replied), None);
+    assert!(contract.operation(method, path).is_some(), "{path}");
 }
 
 #[tokio::test]
@@ -43,6 +47,35 @@ async fn keys_that_are_published_elsewhere_are_not_here_as_described() {
             judged(&contract, "/jwks", 404, app.browser().get("/jwks")).await;
         }
     }
+}
+
+#[tokio::test]
+async fn the_token_api_answers_as_described() {
+    let fields = json!({ "software_background": { "type": "string", "required": false } });
+    let fields = serde_json::from_value(fields).expect("fields");
+    let app = with(json!({ "jwt": {}, "token-api": {} }));
+    let app = app.config(|config| config.user.additional_fields = fields).build().await;
+    let contract = Contract::of(app.auth());
+    let post = |path: &str, status, body| {
+        let (path, contract, browser) = (format!("/token-api/{path}"), &contract, app.browser());
+        async move { judged_as(contract, "POST", &path, status, browser.post(&path, body)).await }
+    };
+    let ada = json!({ "name": "Ada", "email": ADA, "password": "correct horse battery", "software_background": "C" });
+    post("signup", 200, ada.clone()).await;
+    post("signup", 422, ada.clone()).await;
+    post("signup", 400, json!({})).await;
+    post("signup", 400, json!({ "name": "Eve", "email": "eve@example.com", "password": "short" })).await;
+    post("signin", 200, ada).await;
+    post("signin", 401, json!({ "email": ADA, "password": "wrong horse" })).await;
+    post("signin", 400, json!({ "email": "x", "password": "y" })).await;
+    post("refresh", 401, json!({ "refresh_token": "x" })).await;
+    post("signout", 401, json!({})).await;
+    post("signout", 200, json!({ "refresh_token": "x" })).await;
+    judged(&contract, "/token-api/me", 401, app.browser().get("/token-api/me")).await;
+    let body = &contract.operation("POST", "/token-api/signup").expect("it is served")["requestBody"];
+    let schema = &body["content"]["application/json"]["schema"];
+    let schema = schema["$ref"].as_str().and_then(|name| contract.referred(name)).unwrap_or(schema);
+    assert_eq!(schema["properties"]["software_background"]["type"], json!(["string", "null"]));
 }
 
 #[tokio::test]
