@@ -1,7 +1,9 @@
 //! The engine: built once from a configuration, plugins and a database, then shared by every request.
 
 use crate::{
-    config::{Config, Environment, HashName, Migrate, RateLimitStorage, Resolved, looks_weak},
+    config::{
+        Config, CookieCacheOptions, Environment, HashName, Migrate, RateLimitStorage, Resolved, looks_weak,
+    },
     context::SignedIn,
     cookie_cache::CookieCache,
     crypto::{
@@ -39,6 +41,7 @@ use crate::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use std::{borrow::Cow, fmt, num::NonZeroUsize, sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 /// On a core that everyone wants, hashing gets about as much as all requests together.
 const HASHING_NICENESS: i32 = 1;
@@ -85,6 +88,8 @@ pub(crate) struct Engine {
     pub(crate) meters: Option<Arc<Meters>>,
     /// Who does what no client asks for.
     pub(crate) operator: &'static str,
+    /// Whether nobody is to wait any longer.
+    pub(crate) hurry: watch::Sender<bool>,
 }
 
 /// Collects plugins before the engine is built.
@@ -206,6 +211,11 @@ impl Auth {
 
     pub(crate) fn engine(&self) -> Arc<Engine> {
         Arc::clone(&self.engine)
+    }
+
+    /// Tells requests that wait for something to happen to answer now: the server is about to stop.
+    pub fn hurry(&self) {
+        self.engine.hurry.send_replace(true);
     }
 
     /// Whether requests can be served now.
@@ -377,6 +387,7 @@ impl AuthBuilder {
             replaces_hashes: resolved.config.password.hash != HashName::Auto,
             meters: is_metered.then(|| Arc::new(Meters::new(&manifest.endpoints))),
             operator,
+            hurry: watch::Sender::new(false),
             scheme,
             resolved,
             manifest,
@@ -410,8 +421,10 @@ impl AuthBuilder {
                 .then(|| AuditLog::new(resolved.config.audit.failures_per_minute)),
             secondary,
             store_identifier: resolved.config.verification.store_identifier.clone(),
+            remembered_for: remembered_for(&resolved.config.session.cookie_cache),
             verification_cleanup: (!resolved.config.verification.disable_cleanup).then(Due::default),
             hooks: std::mem::take(&mut manifest.hooks.write),
+            ended: std::mem::take(&mut manifest.hooks.ended),
             meters: is_metered.then(StoreMeters::new),
         };
         let store = store.bind(Arc::new(std::mem::take(&mut parts.schema)), rules);
@@ -509,6 +522,10 @@ impl Parts {
     }
 }
 
+fn remembered_for(options: &CookieCacheOptions) -> Duration {
+    if options.enabled { Duration::from_secs(options.max_age.into()) } else { Duration::ZERO }
+}
+
 fn housekeeping(
     config: &Config,
     manifest: &Manifest,
@@ -525,6 +542,7 @@ fn housekeeping(
         requests: matches!(limits, Limits::InDatabase | Limits::Shared)
             .then(|| longest_window(&config.rate_limit, &manifest.rate_limits)),
         audit: (config.audit.enabled && config.audit.retention > 0).then(|| seconds(config.audit.retention)),
+        others: manifest.hooks.cleared.clone(),
         ..Housekeeping::default()
     }
 }

@@ -328,6 +328,7 @@ impl Ctx {
                 tx.guesses().forget(forgiven).await?;
             }
             let value = work(&mut tx).await?;
+            tx.settle().await?;
             tx.audit(origin).await?;
             Ok(value)
         };
@@ -409,6 +410,16 @@ impl Ctx {
             }
             (Changed::Row(row), _) => Ok(row),
             (Changed::Columns(_), None) => Ok(None),
+        }
+    }
+
+    /// The sessions of a user as the secondary storage has them, where the database has none and somebody wants to know
+    /// which end.
+    pub(crate) async fn sessions_elsewhere(&self, user_id: &str) -> Result<Vec<Session>> {
+        let store = self.store();
+        match store.secondary().filter(|secondary| !secondary.has_sessions_in_database()) {
+            Some(secondary) if store.hears_of_ends() => Box::pin(secondary.sessions_of(store, user_id)).await,
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -667,6 +678,16 @@ impl Ctx {
     /// Runs what keeps a processor busy for long on the hashing threads; 503 when too many are waiting.
     pub async fn compute<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         self.engine.hashing.run(job).await.map_err(Error::busy)
+    }
+
+    /// Waits so long, or until requests that wait are to answer, because the server stops: then it is `false`.
+    pub async fn sleep(&self, duration: Duration) -> bool {
+        let mut hurry = self.engine.hurry.subscribe();
+        tokio::select! {
+            biased;
+            _ = hurry.wait_for(|hurry| *hurry) => false,
+            () = self.engine.env.timer.sleep(duration) => true,
+        }
     }
 
     /// Sets a response header, whatever the handler answers.

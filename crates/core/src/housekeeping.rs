@@ -7,12 +7,13 @@
 use crate::{
     error::chain,
     model::{RateLimit, Session, Verification, audit, guesses},
+    plugin::ClearFn,
     store::{Column, Filter, Model, Order, Select, Store, StoreError},
     time::Time,
 };
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
@@ -68,6 +69,8 @@ pub(crate) struct Housekeeping {
     pub(crate) requests: Option<Duration>,
     /// What was written down so long ago.
     pub(crate) audit: Option<Duration>,
+    /// What plugins have, by its table.
+    pub(crate) others: Vec<(&'static str, Arc<ClearFn>)>,
     pub(crate) due: Due,
     /// The time of the last look, in milliseconds, as far as it was believed.
     pub(crate) believed: AtomicI64,
@@ -116,6 +119,9 @@ impl Housekeeping {
         }
         if let Some(retention) = self.audit {
             told(delete(store, &audit::before(now - retention)).await, "audit log");
+        }
+        for (table, clear) in &self.others {
+            told(clear(store, now).await, table);
         }
         if self.verifications {
             told(delete(store, &Verification::EXPIRES_AT.lt(now - GRACE)).await, "verifications");

@@ -10,7 +10,7 @@ use crate::{
     error::{Code, Error, Result},
     happening::Happening,
     input::{Record, is_email},
-    model::{NewUser, Session, User, fields},
+    model::{Ended, NewUser, Session, User, fields},
     secret::Secret,
     store::{Filter, Ids, Model as _, Order, Select, Tx, uuid},
 };
@@ -211,14 +211,14 @@ impl Auth {
             }
             let ended = Happening::new(Happening::SESSION_REVOKED).because(Happening::OPERATOR);
             self.ctx().happened(ended.counting(Some(count))).await;
-            return Ok(());
+            return self.everybody_ended().await;
         }
         // Only their users' lists say which there are.
         let mut after = Filter::everything();
         loop {
             let page = Select::matching(after).order_by(User::ID, Order::Ascending).limit(AT_ONCE);
             let users: Vec<User> = store.list(page).await?;
-            let Some(last) = users.last() else { return Ok(()) };
+            let Some(last) = users.last() else { return self.everybody_ended().await };
             after = User::ID.gt(&last.id);
             for some in users.chunks(TOGETHER) {
                 self.transact(async |tx: &mut Tx| {
@@ -230,6 +230,18 @@ impl Auth {
                 .await?;
             }
         }
+    }
+
+    /// Last, when no session is left with which somebody could come.
+    async fn everybody_ended(&self) -> Result<()> {
+        if !self.store().hears_of_ends() {
+            return Ok(());
+        }
+        self.transact(async |tx: &mut Tx| {
+            tx.ended(|| Ended::Everybody);
+            Ok(())
+        })
+        .await
     }
 
     /// Whether sessions, verifications and counts may be outside the database.

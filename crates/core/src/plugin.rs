@@ -9,9 +9,12 @@ use crate::{
     context::{Ctx, SignIn},
     env::BoxFuture,
     error::{Code, Result},
+    housekeeping,
     http::{Extract, Replies, Reply},
     input::Schema,
-    store::{Field, Table, Tx, Write},
+    model::Ended,
+    store::{Column, Field, Model, Store, StoreError, Table, Tx, Write},
+    time::Time,
 };
 use http::{Method, StatusCode};
 use std::{
@@ -140,11 +143,13 @@ impl Endpoint {
 
     /// A page for people that it may answer.
     pub fn shows(&mut self, meaning: &'static str) -> &mut Self {
-        self.description.others.push(Other {
-            status: StatusCode::OK,
-            content_type: Some("text/html"),
-            meaning,
-        });
+        self.sends("text/html", meaning)
+    }
+
+    /// Text of another type that it answers.
+    pub fn sends(&mut self, content_type: &'static str, meaning: &'static str) -> &mut Self {
+        let content_type = Some(content_type);
+        self.description.others.push(Other { status: StatusCode::OK, content_type, meaning });
         self
     }
 
@@ -284,6 +289,9 @@ pub(crate) type SignInFn =
     dyn for<'a> Fn(&'a mut Ctx, &'a SignIn) -> BoxFuture<'a, Result<Option<Reply>>> + Send + Sync;
 pub(crate) type WriteFn =
     dyn for<'a> Fn(&'a mut Tx, &'a mut Write) -> BoxFuture<'a, Result<()>> + Send + Sync;
+pub(crate) type EndedFn = dyn for<'a> Fn(&'a mut Tx, &'a [Ended]) -> BoxFuture<'a, Result<()>> + Send + Sync;
+pub(crate) type ClearFn =
+    dyn for<'a> Fn(&'a Store, Time) -> BoxFuture<'a, Result<(), StoreError>> + Send + Sync;
 pub(crate) type AfterFn =
     dyn for<'a> Fn(&'a mut Ctx, &'a mut Reply) -> BoxFuture<'a, Result<()>> + Send + Sync;
 pub(crate) type CheckFn = dyn Fn(&Installed<'_>) -> Vec<String> + Send + Sync;
@@ -295,6 +303,8 @@ pub(crate) struct Hooks {
     pub(crate) after: Vec<(Pattern, Arc<AfterFn>)>,
     pub(crate) sign_in: Vec<Arc<SignInFn>>,
     pub(crate) write: Vec<(&'static str, Arc<WriteFn>)>,
+    pub(crate) ended: Vec<Arc<EndedFn>>,
+    pub(crate) cleared: Vec<(&'static str, Arc<ClearFn>)>,
     pub(crate) events: HashMap<TypeId, Vec<Arc<EventFn>>>,
 }
 
@@ -587,6 +597,27 @@ impl<'m, P: Plugin> Setup<'m, P> {
         self.manifest.hooks.write.push((table, run));
     }
 
+    /// Runs inside a transaction that ends sessions before their time, as the last that it does: what is written here is
+    /// committed with their end, or neither is.
+    pub fn on_sessions_ended<H>(&mut self, hook: H)
+    where
+        H: for<'a> AsyncFn3<&'a P, &'a mut Tx, &'a [Ended], Output = Result<()>>,
+    {
+        let (plugin, hook) = (Arc::clone(&self.plugin), Arc::new(hook));
+        self.manifest.hooks.ended.push(erase_ended(move |tx, ended| {
+            let (plugin, hook) = (Arc::clone(&plugin), Arc::clone(&hook));
+            Box::pin(async move { hook(&plugin, tx, ended).await })
+        }));
+    }
+
+    /// Deletes, some time after it, rows whose moment in this column has passed.
+    pub fn clear<M: Model>(&mut self, ends: Column<M, Option<Time>>) {
+        let run = erase_clear(move |store, now| {
+            Box::pin(async move { housekeeping::delete(store, &ends.lt(now)).await })
+        });
+        self.manifest.hooks.cleared.push((M::TABLE, run));
+    }
+
     /// Runs after the endpoints under `path`, whether they succeeded or not: may change the reply.
     pub fn after<H>(&mut self, path: impl Into<Cow<'static, str>>, hook: H)
     where
@@ -722,6 +753,16 @@ fn erase_sign_in(
 fn erase_write(
     run: impl for<'a> Fn(&'a mut Tx, &'a mut Write) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
 ) -> Arc<WriteFn> {
+    Arc::new(run)
+}
+fn erase_ended(
+    run: impl for<'a> Fn(&'a mut Tx, &'a [Ended]) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
+) -> Arc<EndedFn> {
+    Arc::new(run)
+}
+fn erase_clear(
+    run: impl for<'a> Fn(&'a Store, Time) -> BoxFuture<'a, Result<(), StoreError>> + Send + Sync + 'static,
+) -> Arc<ClearFn> {
     Arc::new(run)
 }
 fn erase_after(

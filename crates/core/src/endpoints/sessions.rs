@@ -98,7 +98,11 @@ impl UserSessions {
         cx: &mut Ctx,
         SensitiveSession(SignedIn { session, user }): SensitiveSession,
     ) -> Result<Json<Revoked>> {
-        cx.transact(async |tx: &mut Tx| tx.sessions().revoke_others(&user.id, &session.token).await).await?;
+        let elsewhere = cx.sessions_elsewhere(&user.id).await?;
+        cx.transact(async |tx: &mut Tx| {
+            tx.sessions().revoke_others(&user.id, &session.token, &elsewhere).await
+        })
+        .await?;
         Ok(REVOKED)
     }
 }

@@ -18,7 +18,7 @@ pub use self::{
     fields::NewFields,
     guesses::{Guess, Guesses},
     rate_limits::RateLimit,
-    sessions::{Session, SessionCreated, Sessions},
+    sessions::{Ended, Session, SessionCreated, Sessions},
     users::{NewUser, User, UserCreated, Users},
     verifications::{Verification, Verifications},
 };

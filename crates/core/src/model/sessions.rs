@@ -46,6 +46,25 @@ impl Event for SessionCreated {
     const NAME: &'static str = "session.created";
 }
 
+/// Sessions that were ended before their time, for [`Setup::on_sessions_ended`](crate::Setup::on_sessions_ended).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// One.
+    Session {
+        /// Its id.
+        id: String,
+        /// Whose it was.
+        user_id: String,
+    },
+    /// All that a user had, where nobody knows which those were.
+    User {
+        /// Whose they were.
+        id: String,
+    },
+    /// All that there were.
+    Everybody,
+}
+
 /// The rules for sessions.
 pub struct Sessions<D> {
     database: D,
@@ -270,6 +289,9 @@ impl Sessions<&mut Tx> {
         let sessions = Session::USER_ID.eq(user_id);
         let known = self.known(sessions.clone()).await?;
         let ended = self.end(sessions).await?;
+        if ended.is_none() {
+            self.database.ended(|| Ended::User { id: user_id.to_owned() });
+        }
         self.revoked_several(user_id, ended, why);
         let before = self.database.env().clock.now();
         self.tell(|| Told::AllEnded { user_id: user_id.to_owned(), before, known });
@@ -277,12 +299,17 @@ impl Sessions<&mut Tx> {
     }
 
     /// Ends the sessions of a user but this one. What has ended by itself is left to whoever comes with its token, as
-    /// upstream leaves it.
-    pub async fn revoke_others(&mut self, user_id: &str, token: &str) -> Result<()> {
+    /// upstream leaves it. `elsewhere` is what the secondary storage has of them where the database has none.
+    pub async fn revoke_others(&mut self, user_id: &str, token: &str, elsewhere: &[Session]) -> Result<()> {
         let now = self.database.env().clock.now();
         let others = of_by(user_id, now).and(Session::TOKEN.ne(token));
         let known = self.known(others.clone()).await?;
         let ended = self.end(others).await?;
+        if ended.is_none() {
+            for session in elsewhere.iter().filter(|session| session.token != token) {
+                self.ended(session);
+            }
+        }
         self.revoked_several(user_id, ended, Happening::OTHER_SESSIONS);
         self.tell(|| Told::OthersEnded { user_id: user_id.to_owned(), token: token.to_owned(), known });
         Ok(())
@@ -300,14 +327,23 @@ impl Sessions<&mut Tx> {
 
     /// Ends sessions as far as the database has them; answers how many those were, where it has any.
     async fn end(&mut self, sessions: Filter<Session>) -> Result<Option<u64>> {
-        match self.database.secondary() {
-            Some(secondary) if !secondary.has_sessions_in_database() => Ok(None),
+        let hears = self.database.hears_of_ends();
+        let ended = match self.database.secondary() {
+            Some(secondary) if !secondary.has_sessions_in_database() => return Ok(None),
             Some(secondary) if secondary.preserves_sessions() => {
                 let (alive, ended) = self.alive(sessions);
-                Ok(Some(self.database.update(alive, ended).await?))
+                if !hears {
+                    return Ok(Some(self.database.update(alive, ended).await?));
+                }
+                self.database.amend_all(alive, ended).await?
             }
-            _ => Ok(Some(self.database.delete(sessions).await?)),
+            _ if !hears => return Ok(Some(self.database.delete(sessions).await?)),
+            _ => self.database.take_all(sessions).await?,
+        };
+        for session in &ended {
+            self.ended(session);
         }
+        Ok(Some(ended.len() as u64))
     }
 
     /// Ends a session as far as the database has it, and answers with it.
@@ -329,7 +365,12 @@ impl Sessions<&mut Tx> {
         (sessions.and(Session::EXPIRES_AT.gt(now)), ended(now))
     }
 
+    fn ended(&mut self, Session { id, user_id, .. }: &Session) {
+        self.database.ended(|| Ended::Session { id: id.clone(), user_id: user_id.clone() });
+    }
+
     fn revoked(&mut self, session: &Session, why: &'static str) {
+        self.ended(session);
         let revoked = Happening::new(Happening::SESSION_REVOKED).because(why);
         self.database.happened(revoked.of(&session.user_id).session(&session.id));
     }

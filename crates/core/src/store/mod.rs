@@ -55,7 +55,7 @@ use crate::{
     housekeeping::{Due, Housekeeping},
     meters::{BackendNow, StoreMeters, StoreNow, secondary_failures},
     model::audit::AuditLog,
-    plugin::WriteFn,
+    plugin::{EndedFn, WriteFn},
     secondary::Secondary,
 };
 use std::{
@@ -64,6 +64,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 use tracing::Instrument as _;
 
@@ -85,12 +86,16 @@ pub(crate) struct Rules {
     /// Keeps what lives for a while outside the database, where that is asked for.
     pub(crate) secondary: Option<Secondary>,
     pub(crate) store_identifier: StoreIdentifier,
+    /// For how long a session is believed after its end, where cookies remember sessions.
+    pub(crate) remembered_for: Duration,
     /// Nothing where verifications that have ended are to stay.
     pub(crate) verification_cleanup: Option<Due>,
     pub(crate) housekeeping: Housekeeping,
     /// Where what happens is written down, unless that is switched off.
     pub(crate) audit: Option<AuditLog>,
     pub(crate) hooks: Vec<(&'static str, Arc<WriteFn>)>,
+    /// Who is told of sessions that end, before the commit.
+    pub(crate) ended: Vec<Arc<EndedFn>>,
     /// Nothing where nothing is counted.
     pub(crate) meters: Option<StoreMeters>,
 }
@@ -145,10 +150,12 @@ impl Store {
             env: Env::system(),
             secondary: None,
             store_identifier: StoreIdentifier::default(),
+            remembered_for: Duration::ZERO,
             verification_cleanup: None,
             housekeeping: Housekeeping::default(),
             audit: None,
             hooks: Vec::new(),
+            ended: Vec::new(),
             meters: None,
         };
         Ok(Self { backend, schema: Arc::default(), rules: Arc::new(rules), statements: Arc::default() })
@@ -229,6 +236,11 @@ impl Store {
 
     pub(crate) fn housekeeping(&self) -> &Housekeeping {
         &self.rules.housekeeping
+    }
+
+    /// Whether a plugin wants to know which sessions end.
+    pub(crate) fn hears_of_ends(&self) -> bool {
+        !self.rules.ended.is_empty()
     }
 
     pub(crate) fn audit(&self) -> Option<&AuditLog> {

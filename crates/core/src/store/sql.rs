@@ -492,6 +492,13 @@ pub(crate) fn delete(dialect: Dialect, table: &ResolvedTable, filter: Node) -> S
     sql.done()
 }
 
+/// Deletes every match and returns them all.
+pub(crate) fn take_all(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Statement {
+    let mut sql = Writer::new(dialect, &["delete from ", &table.place]);
+    sql.filter(table, filter, false);
+    sql.returning(table)
+}
+
 /// Deletes one match and returns it: the row lock of PostgreSQL and the single writer of SQLite make the rival
 /// statement find nothing.
 pub(crate) fn take(dialect: Dialect, table: &ResolvedTable, filter: Node) -> Statement {

@@ -15,11 +15,11 @@ use crate::{
     env::{Env, Mail},
     happening::Happening,
     housekeeping::Housekeeping,
-    model::Origin,
+    model::{Ended, Origin},
     plugin::{Event, QueuedEvent},
     secondary::{Secondary, Told},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// A transaction, handed out by [`Ctx::transact`](crate::Ctx::transact). Dropping it undoes it.
 pub struct Tx {
@@ -62,6 +62,8 @@ pub(crate) struct Effects {
     pub(crate) events: Vec<QueuedEvent>,
     pub(crate) told: Vec<Told>,
     pub(crate) happened: Vec<Happening>,
+    /// Heard before the commit, and not after it.
+    ended: Vec<Ended>,
 }
 
 impl Tx {
@@ -82,6 +84,32 @@ impl Tx {
     /// Tells what happened, once this transaction is committed.
     pub fn happened(&mut self, happening: Happening) {
         self.effects.happened.push(happening);
+    }
+
+    /// Whether a plugin wants to know which sessions end.
+    pub(crate) fn hears_of_ends(&self) -> bool {
+        self.store.hears_of_ends()
+    }
+
+    /// Tells the plugins that want to know before this transaction is committed.
+    pub(crate) fn ended(&mut self, ended: impl FnOnce() -> Ended) {
+        if self.hears_of_ends() {
+            self.effects.ended.push(ended());
+        }
+    }
+
+    /// Lets plugins write what follows from the end of sessions. At the end of the transaction, so that what they lock
+    /// is not held for longer.
+    pub(crate) async fn settle(&mut self) -> crate::Result<()> {
+        let ended = std::mem::take(&mut self.effects.ended);
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let rules = Arc::clone(&self.store.rules);
+        for hook in &rules.ended {
+            hook(self, &ended).await?;
+        }
+        Ok(())
     }
 
     /// Writes down what has happened so far, unless that is switched off: what is done and what is said of it are
@@ -185,6 +213,16 @@ impl Tx {
         self.store.new_id()
     }
 
+    /// Now.
+    pub fn now(&self) -> crate::Time {
+        self.env().clock.now()
+    }
+
+    /// For how long a session that has ended may still be believed, because a cookie remembers it.
+    pub fn remembered_for(&self) -> Duration {
+        self.store.rules.remembered_for
+    }
+
     pub(crate) fn env(&self) -> &Env {
         &self.store.rules.env
     }
@@ -207,15 +245,7 @@ impl Tx {
     pub async fn list<M: Model>(&mut self, query: impl Into<Select<M>> + Send) -> Result<Vec<M>> {
         let table = self.table::<M>()?;
         let statement = list_statement(self.store.dialect(), &table, query.into());
-        self.store.count_statement();
-        let rows = match &mut self.connection {
-            Connection::Sqlite(turn) => {
-                sqlite::read_all(turn.connection()?, &statement, &table.kinds().collect::<Vec<_>>())
-            }
-            Connection::Postgres(transaction) => transaction.rows(&statement).await,
-            Connection::Single(database) => database.scan(&statement).await,
-        };
-        self.store.heed(rows)?.into_iter().map(|row| model::read(&table, row)).collect()
+        self.all(&table, statement).await
     }
 
     /// As [`Store::count`].
@@ -235,8 +265,8 @@ impl Tx {
             .ok_or_else(|| StoreError::Other("an insert returned no row".into()))
     }
 
-    /// New rows in one statement.
-    pub(crate) async fn insert_all<M: Model>(&mut self, rows: &[M]) -> Result<()> {
+    /// New rows in one statement, which must have room for all their values: some thousands.
+    pub async fn insert_all<M: Model>(&mut self, rows: &[M]) -> Result<()> {
         let table = self.table::<M>()?;
         let records: Vec<_> = rows.iter().map(|row| self.whole(&table, row)).collect();
         let rows = records.iter().map(columns);
@@ -267,6 +297,21 @@ impl Tx {
         let table = self.table::<M>()?;
         let statement = sql::take(self.store.dialect(), &table, filter.node);
         self.one(&table, statement).await
+    }
+
+    /// Deletes every row that matches, and answers with them.
+    pub(crate) async fn take_all<M: Model>(&mut self, filter: Filter<M>) -> Result<Vec<M>> {
+        let table = self.table::<M>()?;
+        let statement = sql::take_all(self.store.dialect(), &table, filter.node);
+        self.all(&table, statement).await
+    }
+
+    /// New values for every row that matches, which no hook sees; answers with them as they are then.
+    pub(crate) async fn amend_all<M: Model>(&mut self, filter: Filter<M>, patch: Patch<M>) -> Result<Vec<M>> {
+        let table = self.table::<M>()?;
+        let columns = patch.columns.iter().map(|(name, value)| (&**name, value));
+        let statement = sql::update_returning(self.store.dialect(), &table, filter.node, columns);
+        self.all(&table, statement).await
     }
 
     /// As [`Store::add`].
@@ -332,6 +377,18 @@ impl Tx {
         statement: Statement,
     ) -> Result<Option<M>> {
         self.row(statement, table.kinds()).await?.map(|row| model::read(table, row)).transpose()
+    }
+
+    async fn all<M: Model>(&mut self, table: &ResolvedTable, statement: Statement) -> Result<Vec<M>> {
+        self.store.count_statement();
+        let rows = match &mut self.connection {
+            Connection::Sqlite(turn) => {
+                sqlite::read_all(turn.connection()?, &statement, &table.kinds().collect::<Vec<_>>())
+            }
+            Connection::Postgres(transaction) => transaction.rows(&statement).await,
+            Connection::Single(database) => database.scan(&statement).await,
+        };
+        self.store.heed(rows)?.into_iter().map(|row| model::read(table, row)).collect()
     }
 
     async fn row(

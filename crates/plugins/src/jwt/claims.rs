@@ -55,6 +55,9 @@ impl Jwt {
         claims.insert("iss".to_owned(), self.issuer(cx).into());
         let audience = audience.map(Value::from).or_else(|| self.audience(cx));
         claims.extend(audience.map(|audience| ("aud".to_owned(), audience)));
+        if self.revocation {
+            claims.insert("sid".to_owned(), signed_in.session.id.clone().into());
+        }
         Ok(claims)
     }
 

@@ -8,6 +8,7 @@
 //! | `options.rs` | `[plugins.jwt]`, and what is wrong with it |
 //! | `keys.rs` | the key pairs, and which one signs |
 //! | `claims.rs` | what a token says |
+//! | `revocation.rs` | the list of what tokens are no longer good for |
 //! | `span.rs` | `15m` |
 //!
 //! Upstream: `plugins/jwt`.
@@ -15,16 +16,18 @@
 mod claims;
 mod keys;
 mod options;
+mod revocation;
 mod span;
 
 pub use self::options::{
     Audience, Claim, Constant, JwksOptions, Jwt, KeyPair, Recipients, SchemaOptions, TableNames, TokenOptions,
 };
 pub use keys::Jwk;
+pub use revocation::Revocation;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{
-    HeaderName, HeaderValue, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH},
 };
 use narthex::{
@@ -84,6 +87,9 @@ impl Plugin for Jwt {
         if !self.disable_setting_jwt_header {
             setup.after("/get-session", Self::hand_out);
         }
+        if self.revocation {
+            self.install_revocation(setup);
+        }
     }
 }
 
@@ -136,11 +142,7 @@ impl Jwt {
         let mut reply = ReplyOf::json(&KeySet { keys });
         let digest = Sha256::digest(reply.body());
         let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or_default()));
-        let is_known = cx.headers().get_all(IF_NONE_MATCH).iter().any(|known| {
-            let known = known.to_str().unwrap_or_default();
-            known.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
-        });
-        if is_known {
+        if is_known(cx.headers(), &tag) {
             reply = ReplyOf::other(Reply::empty(StatusCode::NOT_MODIFIED));
         }
         reply.set_header(CACHE_CONTROL, FOR_FIVE_MINUTES);
@@ -278,6 +280,14 @@ impl Jwt {
         entry.insert("kid".to_owned(), key.id.clone().into());
         Some(PublishedKey(entry))
     }
+}
+
+/// Whether the client has what this tag names.
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    headers.get_all(IF_NONE_MATCH).iter().any(|known| {
+        let known = known.to_str().unwrap_or_default();
+        known.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+    })
 }
 
 /// What no published key has, whatever somebody put into the row.

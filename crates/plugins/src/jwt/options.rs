@@ -1,6 +1,6 @@
 //! `[plugins.jwt]`, in upstream's nesting.
 
-use super::{keys::Keyring, span::Span};
+use super::{keys::Keyring, revocation::Feed, span::Span};
 use narthex::{
     Names, Secret,
     crypto::jwk::{Algorithm, key_size},
@@ -24,12 +24,21 @@ pub struct Jwt {
     pub jwt: TokenOptions,
     /// Who else gets tokens, with an algorithm of their own: `GET /token?audience=…`.
     pub audiences: Vec<Audience>,
+    /// Say in each token which session it belongs to (`sid`), and list at `GET /revocations` what has ended before its
+    /// time: backends that follow the list refuse such tokens within seconds.
+    pub revocation: bool,
+    /// What backends show to be given the list, as a bearer: at least 32 characters, and not `secret`.
+    pub revocation_secret: Option<Secret>,
+    /// Give the list to everybody. It has hashes of ids, and shows how many sessions end.
+    pub revocation_public: bool,
     /// Do not put a token into `set-auth-jwt` of every `/get-session`.
     pub disable_setting_jwt_header: bool,
     /// Names in the database.
     pub schema: SchemaOptions,
     #[serde(skip)]
     pub(super) keyring: Keyring,
+    #[serde(skip)]
+    pub(super) feed: Feed,
 }
 
 /// `[plugins.jwt.jwks]`
@@ -170,11 +179,14 @@ impl Jwt {
     /// Every mistake that the types let through, without the name of the section.
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if self.secret.as_ref().is_some_and(|secret| secret.expose().chars().count() < 32) {
-            problems.push(
-                "secret: needs at least 32 characters; `openssl rand -base64 32` makes a good one".to_owned(),
-            );
+        for (name, secret) in [("secret", &self.secret), ("revocation-secret", &self.revocation_secret)] {
+            if secret.as_ref().is_some_and(|secret| secret.expose().chars().count() < 32) {
+                problems.push(format!(
+                    "{name}: needs at least 32 characters; `openssl rand -base64 32` makes a good one"
+                ));
+            }
         }
+        self.check_revocation(&mut problems);
         self.jwks.check(&mut problems);
         self.jwt.check(&mut problems);
         let lifetime = self.lifetime().as_secs();
@@ -199,6 +211,40 @@ impl Jwt {
             }
         }
         problems
+    }
+}
+
+impl Jwt {
+    fn check_revocation(&self, problems: &mut Vec<String>) {
+        let Self { revocation, revocation_secret, revocation_public, .. } = self;
+        let problem = match (revocation, revocation_secret, revocation_public) {
+            (true, None, false) => {
+                "revocation-secret: is missing: what backends show to be given the list, at least 32 characters \
+                 (`openssl rand -base64 32`); or revocation-public = true, to give it to everybody"
+            }
+            (true, Some(_), true) => {
+                "revocation-public = true: whoever has no revocation-secret is given the list too; remove one of the two"
+            }
+            (false, Some(_), _) => "revocation-secret: has no effect without revocation = true",
+            (false, None, true) => "revocation-public = true: has no effect without revocation = true",
+            _ => "",
+        };
+        problems.extend(Some(problem.to_owned()).filter(|problem| !problem.is_empty()));
+        let exposed = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
+        if revocation_secret.is_some() && exposed(revocation_secret) == exposed(&self.secret) {
+            problems.push(
+                "revocation-secret: is what signs tokens (secret); it is sent with every request, so take another"
+                    .to_owned(),
+            );
+        }
+        let defines_sid = self
+            .jwt
+            .define_payload
+            .as_ref()
+            .is_some_and(|claims| claims.0.iter().any(|(name, _)| name == "sid"));
+        if *revocation && defines_sid {
+            problems.push("jwt.define-payload.sid: is set by revocation = true".to_owned());
+        }
     }
 }
 

@@ -8,5 +8,6 @@ mod catalog;
 mod jwt;
 mod openapi;
 mod replay;
+mod revocation;
 mod support;
 mod token_api;

@@ -137,6 +137,7 @@ async fn serve(
         }
         tracing::info!("stopping: finishing the requests in flight");
         listener::stopping();
+        auth.hurry();
         connections.stop();
         for_scrapes.stop();
     };
