@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import urllib.parse
@@ -12,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from narthex import Authenticator, AuthError, InvalidCredential, RevocationOptions
+from narthex import Authenticator, AuthError, ConfigurationError, InvalidCredential, RevocationOptions
 from narthex.errors import Unavailable
+from narthex.jose import decode_base64url
 from narthex.revocations import AUDIENCE, Stale, backoff, hashed
 from narthex.testing import FakeClock, Issuer
 from support import ISSUER, SECRET, Server, answer, hs256
@@ -82,9 +84,19 @@ def waiting(feed: Feed) -> None:
     raise AssertionError("the thread does not follow")
 
 
-def outcome(auth: Authenticator, token: str) -> str:
+def token(issuer: Issuer, sub: str = "user-1", **claims: Any) -> str:
+    """As a server makes them that publishes the list: it names a session."""
+    return issuer.token(sub, **{"sid": "a-session", **claims})
+
+
+def claims_of(text: str) -> dict[str, Any]:
+    payload: dict[str, Any] = json.loads(decode_base64url(text.split(".")[1]))
+    return payload
+
+
+def outcome(auth: Authenticator, text: str) -> str:
     try:
-        return auth.verify(token).id
+        return auth.verify(text).id
     except AuthError as error:
         return error.reason
 
@@ -114,22 +126,22 @@ def test_a_revoked_user_loses_the_tokens_from_before(
     server: Server, clock: FakeClock, issuer: Issuer, feed: Feed
 ) -> None:
     with following(server, clock, feed) as auth:
-        old, of_another, undated = issuer.token(), issuer.token("user-2"), issuer.token(iat=None)
+        old, of_another, undated = token(issuer), token(issuer, "user-2"), token(issuer, iat=None)
         issuer.revoke_user("user-1")
         poll(auth)
         assert [outcome(auth, one) for one in (old, of_another, undated)] == ["revoked", "user-2", "revoked"]
         clock.advance(1)
-        assert outcome(auth, issuer.token()) == "user-1"
+        assert outcome(auth, token(issuer)) == "user-1"
 
 
 def test_everybody_can_be_revoked(server: Server, clock: FakeClock, issuer: Issuer, feed: Feed) -> None:
     with following(server, clock, feed) as auth:
-        old = issuer.token()
+        old = token(issuer)
         issuer.revoke_everybody()
         poll(auth)
         assert outcome(auth, old) == "revoked"
         clock.advance(1)
-        assert outcome(auth, issuer.token()) == "user-1"
+        assert outcome(auth, token(issuer)) == "user-1"
 
 
 def test_an_entry_is_the_first_half_of_a_hash() -> None:
@@ -141,20 +153,125 @@ def test_an_older_list_is_refused_when_it_is_replayed(
     server: Server, clock: FakeClock, issuer: Issuer, feed: Feed
 ) -> None:
     with following(server, clock, feed) as auth:
-        token = issuer.token(sid="s1")
+        text = issuer.token(sid="s1")
         older = issuer.revocations()
         issuer.revoke_session("s1")
         poll(auth)
-        assert outcome(auth, token) == "revoked"
+        assert outcome(auth, text) == "revoked"
         feed.body = older
         with pytest.raises(ValueError, match="list 1 is older than 2"):
             poll(auth)
-        assert outcome(auth, token) == "revoked"
+        assert outcome(auth, text) == "revoked"
         # The same number from an earlier moment is a replay as well.
         feed.body = issuer.revocations(iat=int(clock.now()) - 10, entries=[])
         with pytest.raises(ValueError, match="older"):
             poll(auth)
-        assert outcome(auth, token) == "revoked"
+        assert outcome(auth, text) == "revoked"
+
+
+def test_a_server_whose_numbers_begin_anew_is_followed_once_the_last_list_has_ended(
+    server: Server, clock: FakeClock, issuer: Issuer, feed: Feed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after the server's database was restored from a backup."""
+    with following(server, clock, feed) as auth:
+        for number in range(4):
+            issuer.revoke_session(f"s{number}")
+        captured = issuer.revocations(exp=int(clock.now()) + 100_000)
+        poll(auth)
+        issuer.revoke_session("gone")
+        poll(auth)
+        assert auth.status()["revocations"] == 6
+        issuer._number, issuer._entries = 2, []
+        for seconds in (61, 238):
+            clock.advance(seconds)
+            with pytest.raises(ValueError, match="list 2 is older than 6"):
+                poll(auth)
+            assert outcome(auth, token(issuer)) == "unavailable"
+        clock.advance(1)
+        # What was signed before the last list is a replay for ever, whatever its own end.
+        feed.body = captured
+        with pytest.raises(ValueError, match="list 5 is older than 6"):
+            poll(auth)
+        feed.body = None
+        assert poll(auth)
+        assert auth.status()["revocations"] == 2
+        assert outcome(auth, token(issuer)) == "user-1"
+        assert "the numbers of the list began anew, at 2" in caplog.text
+
+
+def test_instances_of_a_server_may_sign_the_same_list_by_different_clocks(
+    server: Server, clock: FakeClock, issuer: Issuer, feed: Feed
+) -> None:
+    with following(server, clock, feed) as auth:
+        poll(auth)
+        feed.body = issuer.revocations(iat=int(clock.now()) - 5)
+        assert not poll(auth)
+        feed.body = issuer.revocations(iat=int(clock.now()) - 11)
+        with pytest.raises(ValueError, match="older"):
+            poll(auth)
+
+
+def test_a_token_of_the_second_of_the_revocation_goes_by_what_the_server_wrote(
+    server: Server, clock: FakeClock, issuer: Issuer, feed: Feed
+) -> None:
+    """Only what was issued before the moment is revoked: for "all until now" the server writes the next second."""
+    with following(server, clock, feed) as auth:
+        now = int(clock.now())
+        text = token(issuer, iat=now)
+        for entry, expected in (
+            (["u", hashed("user-1"), now], "user-1"),
+            (["u", hashed("user-1"), now + 1], "revoked"),
+            (["g", now], "user-1"),
+            (["g", now + 0.5], "revoked"),
+        ):
+            issuer._entries = []
+            issuer._revoke(entry)
+            poll(auth)
+            assert outcome(auth, text) == expected, entry
+
+
+def test_a_token_that_names_no_session_is_refused_unless_it_is_accepted(
+    server: Server, clock: FakeClock, issuer: Issuer, feed: Feed
+) -> None:
+    text = issuer.token()
+    with following(server, clock, feed) as auth:
+        assert outcome(auth, text) == "no_session_id"
+        with pytest.raises(InvalidCredential) as caught:
+            auth.verify(text)
+        assert (caught.value.status, caught.value.detail) == (401, "The token is not valid")
+        assert "without_session" in str(caught.value)
+        for sid in ("", None):
+            assert outcome(auth, issuer.sign({**claims_of(text), "sid": sid})) in ("invalid", "no_session_id")
+    with following(server, clock, feed, without_session="accept") as auth:
+        assert outcome(auth, text) == "user-1"
+        # What the list says of users and of everybody holds for it as well.
+        issuer.revoke_user("user-1")
+        poll(auth)
+        assert outcome(auth, text) == "revoked"
+    # Who follows no list loses nothing by a token without a session.
+    with Authenticator(issuer=ISSUER, url=server.url, clock=clock) as auth:
+        assert outcome(auth, text) == "user-1"
+
+
+def test_the_issuer_for_tests_names_sessions_where_the_list_is_followed(clock: FakeClock, issuer: Issuer) -> None:
+    follows = Authenticator(issuer=ISSUER, clock=clock, revocations=True)
+    with issuer.serving(follows):
+        assert outcome(follows, issuer.token()) == "user-1"
+        issuer.revoke_session("session-of-user-1")
+        assert outcome(follows, issuer.token()) == "revoked"
+        assert outcome(follows, issuer.token("user-2")) == "user-2"
+    with issuer.serving(alone := Authenticator(issuer=ISSUER, clock=clock)):
+        assert alone.verify(issuer.token()).session_id is None
+
+
+def test_mistakes_in_the_options_are_told_at_once() -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"stale": "fail"}, "stale: must be one of refuse, ask, accept"),
+        ({"without_session": "ask"}, "without_session: must be one of refuse, accept"),
+    ]
+    for options, text in wrong:
+        with pytest.raises(ConfigurationError, match=text):
+            RevocationOptions(**options)
 
 
 def test_a_list_is_no_token_and_a_token_no_list(server: Server, clock: FakeClock, issuer: Issuer, feed: Feed) -> None:
@@ -186,6 +303,7 @@ def test_a_list_that_is_not_understood_or_not_signed_is_refused(
         hs256(
             {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 9, "seq": 9, "entries": []}, typ="revocations+jwt"
         ),
+        issuer.sign(claims_of(issuer.revocations()), typ="revocations+jwt", kid=None),
         issuer.revocations(iss="https://evil.test"),
         issuer.revocations(exp=now),
         issuer.revocations(exp=None),
@@ -213,7 +331,7 @@ def test_a_list_that_is_not_understood_or_not_signed_is_refused(
     ):
         bodies.append(issuer.revocations(entries=[entry]))
     with following(server, clock, feed) as auth:
-        assert outcome(auth, issuer.token()) == "user-1"
+        assert outcome(auth, token(issuer)) == "user-1"
         for body in bodies:
             feed.body = body
             with pytest.raises((ValueError, AuthError)):
@@ -229,7 +347,7 @@ def test_without_a_list_each_way_to_act_is_kept_to(
 ) -> None:
     feed.status = 500
     with follower(server, clock, stale) as auth:
-        assert outcome(auth, issuer.token()) == expected
+        assert outcome(auth, token(issuer)) == expected
 
 
 @pytest.mark.parametrize(
@@ -258,21 +376,21 @@ def test_ask_fetches_the_list_for_the_request_that_needs_it(
     server: Server, clock: FakeClock, issuer: Issuer, feed: Feed
 ) -> None:
     with following(server, clock, feed) as auth:
-        token = issuer.token(sid="s1")
-        assert outcome(auth, token) == "user-1"
+        text = issuer.token(sid="s1")
+        assert outcome(auth, text) == "user-1"
         issuer.revoke_session("s1")
         clock.advance(61)
-        assert outcome(auth, token) == "revoked"
+        assert outcome(auth, text) == "revoked"
 
 
 def test_ask_asks_at_most_once_a_second(server: Server, clock: FakeClock, issuer: Issuer, feed: Feed) -> None:
     with following(server, clock, feed) as auth:
-        assert outcome(auth, issuer.token()) == "user-1"
+        assert outcome(auth, token(issuer)) == "user-1"
         feed.status = 500
         clock.advance(61)
         before = len([path for path, _ in feed.asked if "wait=" not in path])
         for _ in range(20):
-            assert outcome(auth, issuer.token()) == "unavailable"
+            assert outcome(auth, token(issuer)) == "unavailable"
         assert len([path for path, _ in feed.asked if "wait=" not in path]) == before + 1
 
 
@@ -291,6 +409,12 @@ def test_an_unchanged_list_is_confirmed_but_never_beyond_its_own_end(
         with pytest.raises(Exception, match="answered 304"):
             poll(auth)
         assert "if-none-match" not in feed.asked[-1][1]
+        # The thread does not wait for news then either: the list would end meanwhile.
+        feed.status, feed.body = 200, None
+        assert auth._revocations is not None
+        auth._revocations.poll(wait=25)
+        assert "wait=" not in feed.asked[-1][0]
+        assert outcome(auth, token(issuer)) == "user-1"
 
 
 def test_the_thread_waits_on_the_server_for_news_and_close_ends_it(
@@ -310,27 +434,27 @@ def test_the_thread_waits_on_the_server_for_news_and_close_ends_it(
     assert "narthex-revocations" not in [thread.name for thread in threading.enumerate()]
     # A late request does not start it again, and asks for itself.
     clock.advance(61)
-    assert outcome(auth, issuer.token()) == "user-1"
+    assert outcome(auth, token(issuer)) == "user-1"
     assert "wait=" not in feed.asked[-1][0]
     assert "narthex-revocations" not in [thread.name for thread in threading.enumerate()]
     # Who opens it again has a thread again.
     with auth:
         feed.asked.clear()
         waiting(feed)
-        assert outcome(auth, issuer.token()) == "user-1"
+        assert outcome(auth, token(issuer)) == "user-1"
 
 
 def test_news_reach_a_waiting_thread_at_once(server: Server, clock: FakeClock, issuer: Issuer, feed: Feed) -> None:
     with following(server, clock, feed) as auth:
-        token = issuer.token(sid="s1")
-        assert outcome(auth, token) == "user-1"
+        text = issuer.token(sid="s1")
+        assert outcome(auth, text) == "user-1"
         issuer.revoke_session("s1")
         feed.held.set()
         for _ in range(500):
-            if outcome(auth, token) == "revoked":
+            if outcome(auth, text) == "revoked":
                 break
             time.sleep(0.01)
-        assert outcome(auth, token) == "revoked"
+        assert outcome(auth, text) == "revoked"
 
 
 def test_lists_are_verified_with_the_shared_secret_as_well(server: Server, clock: FakeClock) -> None:
@@ -338,11 +462,11 @@ def test_lists_are_verified_with_the_shared_secret_as_well(server: Server, clock
     feed = Feed(server, issuer)
     auth = Authenticator(secret=SECRET, url=server.url, clock=clock, revocations=True)
     with auth:
-        token = issuer.token(sid="s1")
-        assert outcome(auth, token) == "user-1"
+        text = issuer.token(sid="s1")
+        assert outcome(auth, text) == "user-1"
         issuer.revoke_session("s1")
         assert poll(auth)
-        assert outcome(auth, token) == "revoked"
+        assert outcome(auth, text) == "revoked"
         assert outcome(auth, issuer.revocations(sub="x")) == "malformed"
         feed.held.set()
 
@@ -372,8 +496,8 @@ def test_the_secret_of_the_list_is_not_shown() -> None:
 def test_a_list_without_a_server_to_ask_is_unavailable(clock: FakeClock, issuer: Issuer) -> None:
     auth = Authenticator(issuer=ISSUER, clock=clock, revocations=True)
     with issuer.serving(auth):
-        assert outcome(auth, issuer.token()) == "user-1"
+        assert outcome(auth, token(issuer)) == "user-1"
         issuer.away = True
         clock.advance(61)
         with pytest.raises(Unavailable):
-            auth.verify(issuer.token())
+            auth.verify(token(issuer))

@@ -278,7 +278,8 @@ def test_the_id_is_the_subject_whatever_else_the_token_says() -> None:
 
 def test_a_session_id_that_is_no_text_is_refused() -> None:
     assert with_secret().verify(hs256(claims(sid="s1"))).session_id == "s1"
-    assert "session" in refused(with_secret(), hs256(claims(sid=7)))
+    for sid in (7, "", ["s1"]):
+        assert "session" in refused(with_secret(), hs256(claims(sid=sid)))
 
 
 @given(st.text(alphabet="eyJhbGciOiJIUzI1NiJ9.-_=abc", max_size=200) | st.text(max_size=100))

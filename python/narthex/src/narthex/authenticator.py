@@ -232,10 +232,10 @@ class Authenticator(Generic[UserT]):
             raise InvalidCredential(str(problem), reason="malformed") from None
         subject = claims.check(payload, self._expected, self.clock.now())
         session_id = payload.get("sid")
-        if session_id is not None and not isinstance(session_id, str):
+        if session_id is not None and not (isinstance(session_id, str) and session_id):
             raise InvalidCredential("the session's id is no text")
         if self._revocations is not None:
-            yield from self._revocations.check(subject, session_id, claims.time(payload, "iat"))
+            yield from self._revocations.check_token(subject, session_id, claims.time(payload, "iat"))
         return self._user({**payload, "id": subject}, session_id, "token")
 
     def _session(self, credential: Credential) -> Steps[UserT]:
@@ -295,6 +295,11 @@ class Authenticator(Generic[UserT]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def follows_revocations(self) -> bool:
+        """Whether the server's list of revocations is followed."""
+        return self._revocations is not None
 
     def fetch_revocations(self) -> None:
         """Fetches the list of revocations now; raises `Unavailable` if it cannot be had."""

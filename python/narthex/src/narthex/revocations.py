@@ -1,8 +1,9 @@
 """Follows the server's list of revoked sessions and users, so that a sign-out or a ban ends tokens within seconds.
 
 The list is signed with the tokens' keys. It can never be taken for a token nor a token for it: type and audience
-differ. An older list than the one that is known is refused. A thread of its own fetches it, by long polls where the
-server offers them; in async programs as well, because it must go on while the event loop is busy.
+differ. An older list than the one that is known is refused, until that one has ended: then whatever is older has ended
+as well, and what is valid is the list of a server whose numbers began anew. A thread of its own fetches it, by long
+polls where the server offers them; in async programs as well, because it must go on while the event loop is busy.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import urllib.parse
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from . import claims, jose
 from .clock import Clock
-from .errors import AuthError, InvalidCredential, Unavailable
+from .errors import AuthError, ConfigurationError, InvalidCredential, Unavailable
 from .fetch import Abort, Fetch, FetchError, Response
 from .jwks import Keys
 from .steps import Flights, Steps, drive
@@ -30,8 +31,11 @@ LARGEST_LIST = 4 * 1024 * 1024
 WORST_BACKOFF = 60.0
 # Between two questions, also where each finds something new.
 SHORTEST_PAUSE = 1.0
+# A list with less than this before it is sent anew, and nobody waits for news instead.
+SHORTEST_REST = 10.0
 
 Stale = Literal["refuse", "ask", "accept"]
+WithoutSession = Literal["refuse", "accept"]
 _log = logging.getLogger("narthex")
 
 
@@ -45,9 +49,16 @@ class RevocationOptions:
     interval: float = 5
     timeout: float = 5
     secret: str | None = None
+    # Nobody could sign out of a token that names no session, whatever the list says.
+    without_session: WithoutSession = "refuse"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("stale", get_args(Stale)), ("without_session", get_args(WithoutSession))):
+            if getattr(self, name) not in allowed:
+                raise ConfigurationError(f"{name}: must be one of {', '.join(allowed)}")
 
     def __repr__(self) -> str:
-        return f"RevocationOptions(stale={self.stale!r})"
+        return f"RevocationOptions(stale={self.stale!r}, without_session={self.without_session!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +152,15 @@ class Revocations:
         self._abort = Abort()
         self._thread: threading.Thread | None = None
 
+    def check_token(self, user_id: str, session_id: str | None, issued: float | None) -> Steps[None]:
+        """As `check`; a token that names no session is refused, as configured, because no sign-out would end it."""
+        if session_id is None and self._options.without_session != "accept":
+            raise InvalidCredential(
+                "it names no session (sid), so that no sign-out would end it: see without_session",
+                reason="no_session_id",
+            )
+        yield from self.check(user_id, session_id, issued)
+
     def check(self, user_id: str, session_id: str | None, issued: float | None) -> Steps[None]:
         """Refuses what has been revoked, and what nobody can know about, as configured."""
         self.start()
@@ -195,8 +215,10 @@ class Revocations:
         headers = {"Accept": "application/jwt"}
         if self._options.secret is not None:
             headers["Authorization"] = f"Bearer {self._options.secret}"
-        # A list that is about to expire must be sent again, not confirmed.
-        if known is not None and self._etag is not None and known.expires - self._clock.now() > wait + 10:
+        if known is not None and known.expires - self._clock.now() <= wait + SHORTEST_REST:
+            # A list that is about to end must be sent anew and at once: a confirmation would not lengthen it.
+            wait = 0
+        elif known is not None and self._etag is not None:
             headers["If-None-Match"] = self._etag
         query: dict[str, int] = {}
         if known is not None and wait > 0:
@@ -223,12 +245,23 @@ class Revocations:
         newest = read_list(token.verified_payload(key), self._issuer, self._clock.now(), self._leeway)
         with self._lock:
             known = self._list
-            if known is not None and (newest.number, newest.issued) < (known.number, known.issued):
+            if known is not None and self._is_replayed(newest, known):
                 raise jose.Malformed(f"list {newest.number} is older than {known.number}, which is known")
+            if known is not None and newest.number < known.number:
+                _log.warning("%s: the numbers of the list began anew, at %d", self._url, newest.number)
             self._list = newest
             self._etag = response.headers.get("etag")
             self._confirmed = confirmed
         return known is None or newest.number != known.number
+
+    def _is_replayed(self, newest: RevocationList, known: RevocationList) -> bool:
+        if newest.number == known.number:
+            # Instances of the server sign the same list by clocks of their own.
+            return newest.issued < known.issued - self._leeway
+        if newest.number > known.number:
+            return False
+        # It may come from an instance that lags behind. Once `known` has ended, what was signed after it is the list.
+        return self._clock.now() < known.expires or newest.issued <= known.issued
 
     def start(self, *, again: bool = False) -> None:
         """Starts the thread, unless it runs; after a fork the child starts its own. After `close` only `again`."""

@@ -75,8 +75,13 @@ class Issuer:
     # Tokens -------------------------------------------------------------------------------------------------
 
     def token(self, sub: str = "user-1", *, expires_in: float = 900, **claims: Any) -> str:
-        """A token as `GET /token` gives it; a claim that is `None` is left out."""
+        """A token as `GET /token` gives it; a claim that is `None` is left out.
+
+        While a verifier that follows revocations is served, it names a session, as such a server's tokens do:
+        `session-of-user-1`, unless `sid` says another.
+        """
         now = int(self.clock.now())
+        follows = any(auth.follows_revocations for auth in self._served)
         payload = {
             "iat": now,
             "id": sub,
@@ -87,6 +92,7 @@ class Issuer:
             "exp": now + int(expires_in),
             "iss": self.issuer,
             "aud": self.audience,
+            "sid": f"session-of-{sub}" if follows else None,
             **claims,
         }
         return self.sign({name: value for name, value in payload.items() if value is not None})
