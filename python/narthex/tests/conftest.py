@@ -41,3 +41,19 @@ def es256() -> Signer:
 @pytest.fixture(scope="session")
 def rs256() -> Signer:
     return Signer("RS256", "rsa")
+
+
+@pytest.fixture(scope="session")
+def es512() -> Signer:
+    return Signer("ES512", "ec-521")
+
+
+@pytest.fixture(scope="session")
+def ps256() -> Signer:
+    return Signer("PS256", "rsa-pss")
+
+
+@pytest.fixture(scope="session")
+def signers(eddsa: Signer, es256: Signer, es512: Signer, rs256: Signer, ps256: Signer) -> list[Signer]:
+    """One of each algorithm of the server."""
+    return [eddsa, es256, es512, rs256, ps256]

@@ -29,6 +29,16 @@ def number(value: int) -> str:
     return b64(value.to_bytes((value.bit_length() + 7) // 8))
 
 
+CURVES: dict[str, tuple[str, ec.EllipticCurve, hashes.HashAlgorithm]] = {
+    "ES256": ("P-256", ec.SECP256R1(), hashes.SHA256()),
+    "ES512": ("P-521", ec.SECP521R1(), hashes.SHA512()),
+}
+
+
+def pss(salt: int = 32, mask: hashes.HashAlgorithm | None = None) -> padding.PSS:
+    return padding.PSS(padding.MGF1(mask or hashes.SHA256()), salt)
+
+
 class Signer:
     """A private key and its JWK."""
 
@@ -39,21 +49,23 @@ class Signer:
             ed = ed25519.Ed25519PrivateKey.generate()
             self.sign: Callable[[bytes], bytes] = ed.sign
             self.jwk |= {"kty": "OKP", "crv": "Ed25519", "x": b64(ed.public_key().public_bytes_raw())}
-        elif algorithm == "ES256":
-            curve = ec.generate_private_key(ec.SECP256R1())
-            point = curve.public_key().public_numbers()
-            self.jwk |= {"kty": "EC", "crv": "P-256", "x": b64(point.x.to_bytes(32)), "y": b64(point.y.to_bytes(32))}
+        elif algorithm in CURVES:
+            name, kind, digest = CURVES[algorithm]
+            self.curve, size = ec.generate_private_key(kind), (kind.key_size + 7) // 8
+            point = self.curve.public_key().public_numbers()
+            self.jwk |= {"kty": "EC", "crv": name, "x": b64(point.x.to_bytes(size)), "y": b64(point.y.to_bytes(size))}
 
-            def es256(data: bytes) -> bytes:
-                r, s = decode_dss_signature(curve.sign(data, ec.ECDSA(hashes.SHA256())))
-                return r.to_bytes(32) + s.to_bytes(32)
+            def ecdsa(data: bytes) -> bytes:
+                r, s = decode_dss_signature(self.curve.sign(data, ec.ECDSA(digest)))
+                return r.to_bytes(size) + s.to_bytes(size)
 
-            self.sign = es256
+            self.sign = ecdsa
         else:
-            key = rsa.generate_private_key(65537, bits)
+            self.rsa = key = rsa.generate_private_key(65537, bits)
             numbers = key.public_key().public_numbers()
             self.jwk |= {"kty": "RSA", "n": number(numbers.n), "e": number(numbers.e)}
-            self.sign = lambda data: key.sign(data, padding.PKCS1v15(), hashes.SHA256())
+            scheme = padding.PKCS1v15() if algorithm == "RS256" else pss()
+            self.sign = lambda data: key.sign(data, scheme, hashes.SHA256())
 
     def token(self, payload: object, **header: Any) -> str:
         return compact({"alg": self.algorithm, "kid": self.id, **header}, payload, self.sign)

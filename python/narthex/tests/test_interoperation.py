@@ -17,22 +17,28 @@ from support import ISSUER, SECRET, b64, hs256, number
 def test_tokens_of_pyjwt_verify_with_each_algorithm() -> None:
     now = int(time.time())
     claims = {"sub": "user-1", "iat": now, "exp": now + 60, "iss": ISSUER, "aud": [ISSUER, "other"]}
-    ed, curve, big = (
-        ed25519.Ed25519PrivateKey.generate(),
-        ec.generate_private_key(ec.SECP256R1()),
-        rsa.generate_private_key(65537, 2048),
-    )
-    point, modulus = curve.public_key().public_numbers(), big.public_key().public_numbers()
+    ed = ed25519.Ed25519PrivateKey.generate()
+    small, wide = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP521R1())
+    big = rsa.generate_private_key(65537, 2048)
+    modulus = big.public_key().public_numbers()
+    of_rsa = {"kty": "RSA", "n": number(modulus.n), "e": number(modulus.e)}
     jwks: list[tuple[str, Any, dict[str, str]]] = [
         ("EdDSA", ed, {"kty": "OKP", "crv": "Ed25519", "x": b64(ed.public_key().public_bytes_raw())}),
-        ("ES256", curve, {"kty": "EC", "crv": "P-256", "x": b64(point.x.to_bytes(32)), "y": b64(point.y.to_bytes(32))}),
-        ("RS256", big, {"kty": "RSA", "n": number(modulus.n), "e": number(modulus.e)}),
+        ("ES256", small, {"kty": "EC", "crv": "P-256", **coordinates(small, 32)}),
+        ("ES512", wide, {"kty": "EC", "crv": "P-521", **coordinates(wide, 66)}),
+        ("RS256", big, of_rsa),
+        ("PS256", big, of_rsa),
     ]
     keys = [{**jwk, "kid": name, "alg": name} for name, _, jwk in jwks]
     auth = Authenticator(issuer=ISSUER, jwks={"keys": keys})
     for name, private, _ in jwks:
         assert auth.verify(jwt.encode(claims, private, name, {"kid": name})).id == "user-1"
     assert Authenticator(secret=SECRET).verify(jwt.encode(claims, SECRET, "HS256")).id == "user-1"
+
+
+def coordinates(key: ec.EllipticCurvePrivateKey, size: int) -> dict[str, str]:
+    point = key.public_key().public_numbers()
+    return {"x": b64(point.x.to_bytes(size)), "y": b64(point.y.to_bytes(size))}
 
 
 def test_the_examples_of_the_rfcs_verify() -> None:

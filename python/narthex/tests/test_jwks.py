@@ -271,8 +271,19 @@ def test_a_redirecting_key_set_is_not_followed(
 
 
 def test_a_huge_key_set_is_refused(auth: Authenticator, server: Server, clock: FakeClock, eddsa: Signer) -> None:
-    server.handler = answer(200, {"keys": [eddsa.jwk], "padding": "x" * 70_000})
+    server.handler = answer(200, {"keys": [eddsa.jwk], "padding": "x" * 270_000})
     assert outcome(auth, token(clock, eddsa)) == "unavailable"
+
+
+def test_a_set_of_all_the_keys_that_a_server_publishes_is_taken(
+    auth: Authenticator, server: Server, clock: FakeClock, rs256: Signer
+) -> None:
+    """Keys that are replaced each day and published for a month more are some thirty."""
+    server.handler = answer(200, {"keys": [{**rs256.jwk, "kid": f"key-{number}"} for number in range(100)]})
+    assert outcome(auth, token(clock, rs256, kid="key-99")) == "user-1"
+    server.handler = answer(200, {"keys": [{**rs256.jwk, "kid": f"key-{number}"} for number in range(101)]})
+    clock.advance(100_000)
+    assert outcome(auth, token(clock, rs256, kid="key-99")) == "unavailable"
 
 
 def test_a_slow_key_set_is_given_up(server: Server, clock: FakeClock, eddsa: Signer) -> None:

@@ -7,18 +7,20 @@ import hmac
 import json
 import logging
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
 from narthex import Authenticator, ConfigurationError, InvalidCredential
 from narthex.jose import Malformed, parse, parse_object
 from narthex.testing import FakeClock
-from support import ISSUER, SECRET, Signer, b64, compact, hs256
+from support import ISSUER, SECRET, Signer, b64, compact, hs256, pss
 
 CLOCK = FakeClock()
 NOW = int(CLOCK.now())
@@ -46,16 +48,16 @@ def refused(auth: Authenticator, token: str) -> str:
     return str(caught.value)
 
 
-def test_each_algorithm_verifies_with_its_own_key(eddsa: Signer, es256: Signer, rs256: Signer) -> None:
-    auth = verifier(eddsa, es256, rs256)
-    for signer in (eddsa, es256, rs256):
+def test_each_algorithm_verifies_with_its_own_key(signers: list[Signer]) -> None:
+    auth = verifier(*signers)
+    for signer in signers:
         assert auth.verify(signer.token(claims())).id == "user-1"
     assert with_secret().verify(hs256(claims())).id == "user-1"
 
 
-def test_a_changed_byte_is_refused_with_every_algorithm(eddsa: Signer, es256: Signer, rs256: Signer) -> None:
-    auth = verifier(eddsa, es256, rs256)
-    tokens = [(auth, signer.token(claims())) for signer in (eddsa, es256, rs256)]
+def test_a_changed_byte_is_refused_with_every_algorithm(signers: list[Signer]) -> None:
+    auth = verifier(*signers)
+    tokens = [(auth, signer.token(claims())) for signer in signers]
     for checker, token in [*tokens, (with_secret(), hs256(claims()))]:
         head, payload, signature = token.split(".")
         other = b64(json.dumps(claims(sub="admin")).encode())
@@ -63,7 +65,8 @@ def test_a_changed_byte_is_refused_with_every_algorithm(eddsa: Signer, es256: Si
         raw = bytearray(base64.urlsafe_b64decode(signature + "=="))
         raw[5] ^= 1
         assert refused(checker, f"{head}.{payload}.{b64(bytes(raw))}") == "the signature is wrong"
-        assert refused(checker, f"{head}.{payload}.{b64(bytes(raw[:-1]))}") == "the signature is wrong"
+        for wrong in (raw[:-1], raw + b"\0", b"\0" + raw, bytes(len(raw)), b"\xff" * len(raw), b"\0"):
+            assert refused(checker, f"{head}.{payload}.{b64(bytes(wrong))}") == "the signature is wrong"
 
 
 def test_alg_none_is_refused(eddsa: Signer) -> None:
@@ -86,13 +89,74 @@ def test_hs256_with_the_public_key_as_the_secret_is_refused(rs256: Signer, eddsa
         Authenticator(secret=pem.decode())
 
 
-def test_a_key_of_another_algorithm_is_refused(eddsa: Signer, es256: Signer) -> None:
-    auth = verifier(eddsa, es256)
-    assert "algorithm" in refused(auth, es256.token(claims(), kid="ed"))
-    assert "algorithm" in refused(auth, eddsa.token(claims(), alg="ES256"))
-    assert "algorithm" in refused(auth, eddsa.token(claims(), alg="RS256"))
-    assert refused(auth, es256.token(claims(), kid="ed", alg="EdDSA")) == "the signature is wrong"
-    assert "algorithm" in refused(with_secret(), eddsa.token(claims()))
+def test_a_key_of_another_algorithm_is_refused(signers: list[Signer]) -> None:
+    auth = verifier(*signers)
+    for signer in signers:
+        for other in signers:
+            if signer is other:
+                continue
+            # The header says how it is signed, and names a key that signs otherwise.
+            assert "algorithm" in refused(auth, signer.token(claims(), kid=other.id))
+            assert "algorithm" in refused(auth, signer.token(claims(), alg=other.algorithm))
+            # The header says what the key does, and it is not how the token is signed.
+            token = signer.token(claims(), kid=other.id, alg=other.algorithm)
+            assert refused(auth, token) == "the signature is wrong"
+        for name in ("HS256", "HS512", "RS512", "PS512", "ES384", "ES256K", "Ed448", "eddsa"):
+            assert "algorithm" in refused(auth, signer.token(claims(), alg=name))
+        assert "algorithm" in refused(with_secret(), signer.token(claims()))
+
+
+def test_one_rsa_key_signs_in_one_way_only(rs256: Signer, ps256: Signer) -> None:
+    for signer, other in ((rs256, "PS256"), (ps256, "RS256")):
+        auth = verifier(signer)
+        scheme = pss() if other == "PS256" else padding.PKCS1v15()
+        sign = lambda data, key=signer.rsa, scheme=scheme: key.sign(data, scheme, hashes.SHA256())  # noqa: E731
+        assert "algorithm" in refused(auth, compact({"alg": other, "kid": signer.id}, claims(), sign))
+        header = {"alg": signer.algorithm, "kid": signer.id}
+        assert refused(auth, compact(header, claims(), sign)) == "the signature is wrong"
+
+
+def test_ps256_has_a_salt_and_a_mask_of_its_hash(ps256: Signer) -> None:
+    auth, header = verifier(ps256), {"alg": "PS256", "kid": ps256.id}
+    for scheme, expected in (
+        (pss(32), True),
+        (pss(0), False),
+        (pss(20), False),
+        (pss(31), False),
+        (pss(64), False),
+        (padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.MAX_LENGTH), False),
+        (pss(32, hashes.SHA512()), False),
+    ):
+        sign = lambda data, scheme=scheme: ps256.rsa.sign(data, scheme, hashes.SHA256())  # noqa: E731
+        token = compact(header, claims(), sign)
+        if expected:
+            assert auth.verify(token).id == "user-1"
+        else:
+            assert refused(auth, token) == "the signature is wrong"
+
+
+def test_signatures_of_curves_are_raw_and_of_the_curves_size(es256: Signer, es512: Signer) -> None:
+    for signer, size, digest, other in (
+        (es256, 32, hashes.SHA256(), hashes.SHA512()),
+        (es512, 66, hashes.SHA512(), hashes.SHA256()),
+    ):
+        auth, header = verifier(signer), {"alg": signer.algorithm, "kid": signer.id}
+
+        def der(data: bytes, curve: Any = signer.curve, digest: Any = digest) -> bytes:
+            signature: bytes = curve.sign(data, ec.ECDSA(digest))
+            return signature
+
+        def of_another_hash(data: bytes, curve: Any = signer.curve, size: int = size, other: Any = other) -> bytes:
+            r, s = decode_dss_signature(curve.sign(data, ec.ECDSA(other)))
+            return r.to_bytes(size) + s.to_bytes(size)
+
+        # Each of these is what a verifier that forgets to look would take for a signature of anything.
+        constants = [r.to_bytes(size) + s.to_bytes(size) for r in (0, 1) for s in (0, 1)]
+        signs: list[Callable[[bytes], bytes]] = [der, of_another_hash]
+        for raw in constants:
+            signs.append(lambda _data, raw=raw: raw)  # type: ignore[misc]
+        for sign in signs:
+            assert refused(auth, compact(header, claims(), sign)) == "the signature is wrong"
 
 
 def test_a_token_brings_no_key_of_its_own(eddsa: Signer) -> None:
@@ -319,7 +383,8 @@ def test_private_and_symmetric_keys_are_not_used(eddsa: Signer) -> None:
 
 
 def test_weak_and_odd_rsa_keys_are_not_used(rs256: Signer) -> None:
-    assert "2048" in problems(Signer("RS256", "small", bits=1024).jwk)
+    for algorithm in ("RS256", "PS256"):
+        assert "2048" in problems(Signer(algorithm, "small", bits=1024).jwk)
     assert "2048" in problems({**rs256.jwk, "n": number_of_bits(8200)})
     for exponent in ("AQ", "Aw", b64(b"\x01" + bytes(8) + b"\x01")):
         assert "exponent" in problems({**rs256.jwk, "e": exponent})
@@ -334,7 +399,7 @@ def test_of_two_keys_with_one_id_neither_is_used(eddsa: Signer, es256: Signer) -
     assert problems(eddsa.jwk, eddsa.jwk).count("occurs twice") == 2
 
 
-def test_keys_that_do_not_fit_are_not_used(eddsa: Signer, es256: Signer) -> None:
+def test_keys_that_do_not_fit_are_not_used(eddsa: Signer, es256: Signer, es512: Signer, ps256: Signer) -> None:
     wrong: list[object] = [
         "text",
         {**eddsa.jwk, "kid": ""},
@@ -351,15 +416,29 @@ def test_keys_that_do_not_fit_are_not_used(eddsa: Signer, es256: Signer) -> None
         {**es256.jwk, "y": es256.jwk["x"]},
         {**es256.jwk, "x": "AA"},
         {**es256.jwk, "crv": "P-521"},
+        {**es256.jwk, "alg": "ES512"},
+        {**es512.jwk, "crv": "P-256"},
+        {**es512.jwk, "alg": "ES256"},
+        {**es512.jwk, "y": es512.jwk["x"]},
+        # Without the zeros in front, which belong to it.
+        {**es512.jwk, "x": b64(b"\1" * 65)},
+        {**es512.jwk, "x": b64(b"\xff" * 66)},
+        {**es512.jwk, "crv": "P-384"},
+        {**ps256.jwk, "alg": "PS384"},
+        {**ps256.jwk, "alg": "RSA-OAEP"},
         {"kid": "x"},
     ]
     for jwk in wrong:
         assert problems(jwk).startswith("jwks: key 0 is not used: ")
     assert "no list" in problems() or "no keys" in problems()
-    assert "more than 32" in problems(*[{**eddsa.jwk, "kid": str(number)} for number in range(33)])
+    assert "more than 100" in problems(*[{**eddsa.jwk, "kid": str(number)} for number in range(101)])
 
 
-def test_keys_may_leave_out_their_algorithm_or_name_the_curve(eddsa: Signer) -> None:
+def test_keys_may_leave_out_their_algorithm_or_name_the_curve(eddsa: Signer, ps256: Signer) -> None:
+    # An RSA key that does not say is for RS256.
+    silent = {name: value for name, value in ps256.jwk.items() if name != "alg"}
+    auth = Authenticator(issuer=ISSUER, jwks={"keys": [silent]}, clock=CLOCK)
+    assert "algorithm" in refused(auth, ps256.token(claims()))
     bare = {name: value for name, value in eddsa.jwk.items() if name != "alg"}
     auth = Authenticator(issuer=ISSUER, jwks={"keys": [bare]}, clock=CLOCK)
     assert auth.verify(eddsa.token(claims())).id == "user-1"

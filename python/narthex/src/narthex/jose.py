@@ -1,4 +1,4 @@
-"""A small, strict reader of compact JWS: the four algorithms of the server and nothing else.
+"""A small, strict reader of compact JWS: the algorithms of the server and nothing else.
 
 A token is refused unless there is exactly one way to read it: base64url without padding and without stray bits,
 JSON without duplicate members, NaN or infinities, no `crit`, no `b64`. The algorithm is the key's; the header may
@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 LONGEST_KEY_ID = 256
 SHORTEST_SECRET = 32
-MOST_KEYS = 32
+# As many as the server publishes: with short rotations and a long grace period they add up.
+MOST_KEYS = 100
 RSA_BITS = range(2048, 8193)
 
 # Members that make public material private (RFC 7518, 6.2.2, 6.3.2, 6.4.1).
@@ -181,32 +182,32 @@ def key_from_jwk(jwk: object) -> Key:
     operations = jwk.get("key_ops")
     if operations is not None and not (isinstance(operations, list) and "verify" in operations):
         raise Malformed("it is not for verifying")
-    algorithms, verify = _verifier(jwk)
-    algorithm = jwk.get("alg", algorithms[0])
-    if algorithm not in algorithms:
+    schemes = _schemes(jwk)
+    algorithm = jwk.get("alg", next(iter(schemes)))
+    if not isinstance(algorithm, str) or algorithm not in schemes:
         raise Malformed("its algorithm does not fit its type")
-    return Key(key_id, algorithm, verify)
+    return Key(key_id, algorithm, _verifier(schemes[algorithm]))
 
 
-def _verifier(jwk: dict[str, Any]) -> tuple[tuple[str, ...], Callable[[bytes, bytes], bool]]:
+# Checks a signature; raises `InvalidSignature`.
+_Scheme = Callable[[bytes, bytes], None]
+
+
+def _schemes(jwk: dict[str, Any]) -> dict[str, _Scheme]:
+    """How a key of this type may sign; the first is meant where the key does not say."""
     kind = (jwk.get("kty"), jwk.get("crv"))
     try:
         if kind == ("OKP", "Ed25519"):
+            verify = ed25519.Ed25519PublicKey.from_public_bytes(_member(jwk, "x")).verify
             # RFC 9864 calls it by the curve's name.
-            return ("EdDSA", "Ed25519"), _ed25519(ed25519.Ed25519PublicKey.from_public_bytes(_member(jwk, "x")))
+            return {"EdDSA": verify, "Ed25519": verify}
         if kind == ("EC", "P-256"):
-            x, y = _member(jwk, "x"), _member(jwk, "y")
-            if (len(x), len(y)) != (32, 32):
-                raise Malformed("its point is not of the curve's size")
-            numbers = ec.EllipticCurvePublicNumbers(int.from_bytes(x), int.from_bytes(y), ec.SECP256R1())
-            return ("ES256",), _es256(numbers.public_key())
+            return {"ES256": _ecdsa(jwk, ec.SECP256R1(), hashes.SHA256())}
+        if kind == ("EC", "P-521"):
+            return {"ES512": _ecdsa(jwk, ec.SECP521R1(), hashes.SHA512())}
         if kind == ("RSA", None):
-            modulus, exponent = int.from_bytes(_member(jwk, "n")), int.from_bytes(_member(jwk, "e"))
-            if modulus.bit_length() not in RSA_BITS:
-                raise Malformed(f"its modulus has not {RSA_BITS.start} to {RSA_BITS.stop - 1} bits")
-            if exponent < 65537 or exponent.bit_length() > 32:
-                raise Malformed("its exponent is unusual")
-            return ("RS256",), _rs256(rsa.RSAPublicNumbers(exponent, modulus).public_key())
+            key = _rsa(jwk)
+            return {"RS256": _rs256(key), "PS256": _ps256(key)}
     except Malformed:
         raise
     except ValueError as error:
@@ -221,10 +222,10 @@ def _member(jwk: dict[str, Any], name: str) -> bytes:
     return decode_base64url(value)
 
 
-def _ed25519(key: ed25519.Ed25519PublicKey) -> Callable[[bytes, bytes], bool]:
+def _verifier(scheme: _Scheme) -> Callable[[bytes, bytes], bool]:
     def verify(signature: bytes, signed: bytes) -> bool:
         try:
-            key.verify(signature, signed)
+            scheme(signature, signed)
         except InvalidSignature:
             return False
         return True
@@ -232,33 +233,42 @@ def _ed25519(key: ed25519.Ed25519PublicKey) -> Callable[[bytes, bytes], bool]:
     return verify
 
 
-def _es256(key: ec.EllipticCurvePublicKey) -> Callable[[bytes, bytes], bool]:
-    scheme = ec.ECDSA(hashes.SHA256())
+def _ecdsa(jwk: dict[str, Any], curve: ec.EllipticCurve, digest: hashes.HashAlgorithm) -> _Scheme:
+    size = (curve.key_size + 7) // 8
+    x, y = _member(jwk, "x"), _member(jwk, "y")
+    if (len(x), len(y)) != (size, size):
+        raise Malformed("its point is not of the curve's size")
+    key = ec.EllipticCurvePublicNumbers(int.from_bytes(x), int.from_bytes(y), curve).public_key()
+    scheme = ec.ECDSA(digest)
 
-    def verify(signature: bytes, signed: bytes) -> bool:
-        if len(signature) != 64:
-            return False
-        r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
-        try:
-            key.verify(encode_dss_signature(r, s), signed, scheme)
-        except InvalidSignature:
-            return False
-        return True
+    def verify(signature: bytes, signed: bytes) -> None:
+        if len(signature) != 2 * size:
+            raise InvalidSignature
+        r, s = int.from_bytes(signature[:size]), int.from_bytes(signature[size:])
+        key.verify(encode_dss_signature(r, s), signed, scheme)
 
     return verify
 
 
-def _rs256(key: rsa.RSAPublicKey) -> Callable[[bytes, bytes], bool]:
+def _rsa(jwk: dict[str, Any]) -> rsa.RSAPublicKey:
+    modulus, exponent = int.from_bytes(_member(jwk, "n")), int.from_bytes(_member(jwk, "e"))
+    if modulus.bit_length() not in RSA_BITS:
+        raise Malformed(f"its modulus has not {RSA_BITS.start} to {RSA_BITS.stop - 1} bits")
+    if exponent < 65537 or exponent.bit_length() > 32:
+        raise Malformed("its exponent is unusual")
+    return rsa.RSAPublicNumbers(exponent, modulus).public_key()
+
+
+def _rs256(key: rsa.RSAPublicKey) -> _Scheme:
     scheme, digest = padding.PKCS1v15(), hashes.SHA256()
+    return lambda signature, signed: key.verify(signature, signed, scheme, digest)
 
-    def verify(signature: bytes, signed: bytes) -> bool:
-        try:
-            key.verify(signature, signed, scheme, digest)
-        except InvalidSignature:
-            return False
-        return True
 
-    return verify
+def _ps256(key: rsa.RSAPublicKey) -> _Scheme:
+    # RFC 7518, 3.5: the salt is as long as the hash, and the mask is made with the same hash.
+    digest = hashes.SHA256()
+    scheme = padding.PSS(padding.MGF1(digest), digest.digest_size)
+    return lambda signature, signed: key.verify(signature, signed, scheme, digest)
 
 
 def keys_from_set(document: bytes) -> tuple[dict[str, Key], list[str]]:

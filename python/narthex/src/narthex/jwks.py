@@ -22,7 +22,7 @@ from .fetch import Fetch, FetchError
 from .jose import Key, Malformed, keys_from_set
 from .steps import Flights, Steps
 
-LARGEST_SET = 64 * 1024
+LARGEST_SET = 256 * 1024
 SHORTEST_LIFE, LONGEST_LIFE = 30.0, 3600.0
 # How many unknown ids are remembered; an attacker's flood pushes out only other unknown ids.
 MOST_UNKNOWN = 256
