@@ -26,6 +26,7 @@ from .errors import (
 )
 from .fetch import Fetch, fetch
 from .jwks import FixedKeys, JwksOptions, Keys, RemoteKeys
+from .permissions import Permissions, permissions_of_roles
 from .requirement import Requirement
 from .revocations import TYPE as REVOCATIONS_TYPE
 from .revocations import RevocationOptions, Revocations
@@ -65,6 +66,7 @@ class Authenticator(Generic[UserT]):
         leeway: float = 5,
         longest_lifetime: float | None = None,
         longest_token: int = 8192,
+        role_permissions: Mapping[str, Permissions] | None = None,
         activity_fields: Sequence[str] = ("experienceLevel", "professionalRole", "role"),
         observer: Observer | None = None,
         clock: Clock | None = None,
@@ -88,6 +90,7 @@ class Authenticator(Generic[UserT]):
         if REVOCATIONS_TYPE in self._types:
             raise ConfigurationError("token_types: a list of revocations is no token")
         self._longest = longest_token
+        self._role_permissions = permissions_of_roles(role_permissions)
         self._jwks_url = None if jwks_url is None else _checked("jwks_url", jwks_url).geturl()
         self._jwks_options = jwks_options or JwksOptions()
         self._session_options = session_options or SessionOptions()
@@ -156,7 +159,7 @@ class Authenticator(Generic[UserT]):
     def enforce(self, user: UserT, requirement: Requirement, request: Request) -> UserT:
         """Refuses a user who lacks something, and records that."""
         try:
-            requirement.check(user)
+            requirement.check(user, self._role_permissions)
         except AuthError as error:
             self._record_failure(request, user.via, error)
             raise
@@ -189,7 +192,7 @@ class Authenticator(Generic[UserT]):
             else:
                 user = yield from self._session(credential)
             if requirement is not None:
-                requirement.check(user)
+                requirement.check(user, self._role_permissions)
         except AuthError as error:
             self._record_failure(request, kind, error)
             raise

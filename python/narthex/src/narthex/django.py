@@ -26,6 +26,7 @@ from .authenticator import Authenticator
 from .connection import header_values, origin_values, request_of_scope
 from .credentials import Request
 from .errors import AuthError
+from .permissions import Permissions
 from .requirement import Requirement
 from .user import User
 
@@ -68,10 +69,11 @@ def require(
     role: str | Iterable[str] | None = None,
     scope: str | Iterable[str] | None = None,
     email_verified: bool = False,
+    permission: Permissions | None = None,
     **fields: object,
 ) -> Callable[[View], View]:
     """A view for users who have all of this; others are told what is missing."""
-    requirement = Requirement.of(role, scope, email_verified, **fields)
+    requirement = Requirement.of(role, scope, email_verified, permission, **fields)
 
     def decorate(view: View) -> View:
         return cast(View, _decorated(view, requirement))

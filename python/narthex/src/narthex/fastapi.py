@@ -21,6 +21,7 @@ from .authenticator import Authenticator
 from .connection import request_of_scope
 from .credentials import Request
 from .errors import AuthError
+from .permissions import Permissions
 from .requirement import Requirement
 from .user import UserT
 
@@ -89,10 +90,11 @@ class Auth(Authenticator[UserT]):
         role: str | Iterable[str] | None = None,
         scope: str | Iterable[str] | None = None,
         email_verified: bool = False,
+        permission: Permissions | None = None,
         **fields: object,
     ) -> Callable[..., Awaitable[UserT]]:
         """A dependency: the user, or 401, or 403 that says what is missing."""
-        requirement = Requirement.of(role, scope, email_verified, **fields)
+        requirement = Requirement.of(role, scope, email_verified, permission, **fields)
 
         async def required(connection: HTTPConnection, user: Any = Depends(self._user_dependency)) -> Any:
             try:

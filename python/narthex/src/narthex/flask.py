@@ -15,6 +15,7 @@ from .authenticator import Authenticator
 from .connection import header_values, origin_values
 from .credentials import Request
 from .errors import AuthError, NotAuthenticated
+from .permissions import Permissions
 from .requirement import Requirement
 from .user import UserT
 
@@ -63,10 +64,11 @@ class Auth(Authenticator[UserT]):
         role: str | Iterable[str] | None = None,
         scope: str | Iterable[str] | None = None,
         email_verified: bool = False,
+        permission: Permissions | None = None,
         **fields: object,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """A view for users who have all of this; others are told what is missing."""
-        requirement = Requirement.of(role, scope, email_verified, **fields)
+        requirement = Requirement.of(role, scope, email_verified, permission, **fields)
 
         def decorate(view: Callable[P, R]) -> Callable[P, R]:
             @wraps(view)
