@@ -53,6 +53,9 @@ class Browser:
     def token(self) -> str:
         return self.ask("/token")["token"]
 
+    def session_token(self) -> str:
+        return self.ask("/get-session")["session"]["token"]
+
     @property
     def cookies(self) -> str:
         return "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.jar)
@@ -63,9 +66,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
     def start_one(plugins: str = "[plugins.jwt]\n[plugins.bearer]\n", **environment: str) -> Server:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         origin = f"http://localhost:{port}"
         folder = tmp_path / str(len(servers))
         folder.mkdir()
@@ -82,13 +83,50 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         )
         server = Server(origin, folder, process)
         servers.append(server)
-        deadline = time.monotonic() + 30
-        while not answers(f"{origin}/ready"):
-            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.02)
+        wait_for(server, "/ready")
         return server
 
     yield start_one
+    stop(servers)
+
+
+@pytest.fixture
+def start_better_auth(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Better Auth on Node, with upstream's options."""
+    servers: list[Server] = []
+
+    def start_one(plugins: dict[str, Any], **options: Any) -> Server:
+        port = free_port()
+        arguments = [str(port), SECRET, json.dumps({"plugins": plugins, **options})]
+        process = subprocess.Popen(
+            ["node", Path(__file__).with_name("better_auth.mjs"), *arguments],
+            env={"PATH": os.environ["PATH"], "NODE_MODULES_OF": os.environ["NODE_MODULES_OF"]},
+            stdout=(log := (tmp_path / "log").open("wb")),
+            stderr=log,
+        )
+        server = Server(f"http://localhost:{port}", tmp_path, process)
+        servers.append(server)
+        wait_for(server, "/api/auth/ok")
+        return server
+
+    yield start_one
+    stop(servers)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def wait_for(server: Server, path: str) -> None:
+    deadline = time.monotonic() + 30
+    while not answers(f"{server.origin}{path}"):
+        assert server.process.poll() is None and time.monotonic() < deadline, (server.folder / "log").read_text()
+        time.sleep(0.02)
+
+
+def stop(servers: list[Server]) -> None:
     for server in servers:
         server.process.terminate()
         server.process.wait(timeout=20)

@@ -183,6 +183,19 @@ def test_our_package_takes_tokens_session_tokens_and_cookies(server: Server, ada
         assert client.get("/me").status_code == 401
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_our_package_verifies_each_algorithm(start: Callable[..., Server], algorithm: str) -> None:
+    from narthex import Authenticator, InvalidCredential
+
+    server = start(keys(algorithm))
+    token = signed_up(server).token()
+    auth = Authenticator(issuer=server.origin)
+    assert auth.verify(token).email == "ada@example.com"
+    head, payload, signature = token.split(".")
+    with pytest.raises(InvalidCredential, match="signature"):
+        auth.verify(f"{head}.{payload}.{'B' + signature[1:] if signature[0] == 'A' else 'A' + signature[1:]}")
+
+
 def test_our_package_takes_a_shared_secret(start: Callable[..., Server]) -> None:
     server = start("", JWT_SECRET=SHARED)
     ada = signed_up(server)
