@@ -1,10 +1,13 @@
 """What others make of our tokens and cookies, and what Narthex's own package makes of a real server."""
 
+import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import jwt
@@ -216,6 +219,23 @@ def test_our_package_takes_what_the_token_api_answers(start: Callable[..., Serve
             assert (answer["token_type"], answer["expires_in"]) == ("bearer", 900)
             me = client.get("/me", headers={"authorization": f"Bearer {answer['access_token']}"})
             assert (me.status_code, me.json()) == (200, {"email": "ada@example.com", "via": "token"})
+
+
+def test_the_benchmark_measures_tokens_of_a_running_server(server: Server) -> None:
+    """That it runs and says what it should; how long things take is for no test to say."""
+    bench = Path(__file__).parents[1] / "narthex/bench.py"
+    arguments = ["--server", server.origin, "--rounds", "100", "--json"]
+    said = subprocess.run(
+        [sys.executable, str(bench), *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert said.returncode == 0, said.stderr
+    found = json.loads(said.stdout)
+    assert (found["algorithm"], found["server"], found["rounds"]) == ("EdDSA", server.origin, 100)
+    for name in ("validation_p95_us", "in_fastapi_p95_us"):
+        assert found[name] > 0, found
+    for name in ("beyond_signature_p95_us", "in_fastapi_beyond_signature_p95_us"):
+        assert isinstance(found[name], float), found
+    assert found["requests"].keys() == {"/open", "/me", "/timed", "dependency", "bare"}
 
 
 def test_keys_that_are_replaced_under_load_lose_no_verification(start: Callable[..., Server]) -> None:
