@@ -47,12 +47,14 @@ class Signer:
         self.jwk: dict[str, Any] = {"kid": key_id, "alg": algorithm}
         if algorithm == "EdDSA":
             ed = ed25519.Ed25519PrivateKey.generate()
+            self.public: Any = ed.public_key()
             self.sign: Callable[[bytes], bytes] = ed.sign
             self.jwk |= {"kty": "OKP", "crv": "Ed25519", "x": b64(ed.public_key().public_bytes_raw())}
         elif algorithm in CURVES:
             name, kind, digest = CURVES[algorithm]
             self.curve, size = ec.generate_private_key(kind), (kind.key_size + 7) // 8
-            point = self.curve.public_key().public_numbers()
+            self.public = self.curve.public_key()
+            point = self.public.public_numbers()
             self.jwk |= {"kty": "EC", "crv": name, "x": b64(point.x.to_bytes(size)), "y": b64(point.y.to_bytes(size))}
 
             def ecdsa(data: bytes) -> bytes:
@@ -62,7 +64,8 @@ class Signer:
             self.sign = ecdsa
         else:
             self.rsa = key = rsa.generate_private_key(65537, bits)
-            numbers = key.public_key().public_numbers()
+            self.public = key.public_key()
+            numbers = self.public.public_numbers()
             self.jwk |= {"kty": "RSA", "n": number(numbers.n), "e": number(numbers.e)}
             scheme = padding.PKCS1v15() if algorithm == "RS256" else pss()
             self.sign = lambda data: key.sign(data, scheme, hashes.SHA256())

@@ -428,9 +428,7 @@ def test_the_thread_waits_on_the_server_for_news_and_close_ends_it(
     assert headers["authorization"] == "Bearer the-revocations-secret"
     names = [thread.name for thread in threading.enumerate()]
     assert names.count("narthex-revocations") == 1
-    began = time.monotonic()
     auth.close()
-    assert time.monotonic() - began < 1.5
     assert "narthex-revocations" not in [thread.name for thread in threading.enumerate()]
     # A late request does not start it again, and asks for itself.
     clock.advance(61)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,15 +78,22 @@ def test_alg_none_is_refused(eddsa: Signer) -> None:
             refused(with_secret(), token)
 
 
-def test_hs256_with_the_public_key_as_the_secret_is_refused(rs256: Signer, eddsa: Signer) -> None:
-    public = ed25519.Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(eddsa.jwk["x"] + "="))
-    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    for secret in (pem, public.public_bytes_raw(), json.dumps(eddsa.jwk).encode(), eddsa.jwk["x"].encode()):
-        for signer in (eddsa, rs256):
-            token = hs256(claims(), secret, kid=signer.id)
-            assert "algorithm" in refused(verifier(eddsa, rs256), token)
-    with pytest.raises(ConfigurationError, match="no shared secret"):
-        Authenticator(secret=pem.decode())
+def test_hs256_with_the_public_key_as_the_secret_is_refused(signers: list[Signer]) -> None:
+    auth = verifier(*signers)
+    for signer in signers:
+        formats = serialization.PublicFormat.SubjectPublicKeyInfo
+        pem = signer.public.public_bytes(serialization.Encoding.PEM, formats)
+        der = signer.public.public_bytes(serialization.Encoding.DER, formats)
+        material = signer.jwk.get("x") or signer.jwk["n"]
+        for secret in (pem, pem.strip(), der, json.dumps(signer.jwk).encode(), material.encode()):
+            for name in ("HS256", "HS384", "HS512"):
+                assert "algorithm" in refused(auth, hs256(claims(), secret, kid=signer.id, alg=name))
+            sign = lambda data, secret=secret: hmac.digest(secret, data, "sha256")  # noqa: E731
+            token = compact({"alg": signer.algorithm, "kid": signer.id}, claims(), sign)
+            assert refused(auth, token) == "the signature is wrong"
+        for text in (pem.decode(), json.dumps(signer.jwk)):
+            with pytest.raises(ConfigurationError, match="no shared secret"):
+                Authenticator(secret=text)
 
 
 def test_a_key_of_another_algorithm_is_refused(signers: list[Signer]) -> None:
@@ -150,9 +157,13 @@ def test_signatures_of_curves_are_raw_and_of_the_curves_size(es256: Signer, es51
             r, s = decode_dss_signature(curve.sign(data, ec.ECDSA(other)))
             return r.to_bytes(size) + s.to_bytes(size)
 
+        def with_a_zero_between(data: bytes, sign: Callable[[bytes], bytes] = signer.sign, size: int = size) -> bytes:
+            raw = sign(data)
+            return raw[:size] + b"\0" + raw[size:]
+
         # Each of these is what a verifier that forgets to look would take for a signature of anything.
         constants = [r.to_bytes(size) + s.to_bytes(size) for r in (0, 1) for s in (0, 1)]
-        signs: list[Callable[[bytes], bytes]] = [der, of_another_hash]
+        signs: list[Callable[[bytes], bytes]] = [der, of_another_hash, with_a_zero_between]
         for raw in constants:
             signs.append(lambda _data, raw=raw: raw)  # type: ignore[misc]
         for sign in signs:
@@ -420,8 +431,9 @@ def test_keys_that_do_not_fit_are_not_used(eddsa: Signer, es256: Signer, es512: 
         {**es512.jwk, "crv": "P-256"},
         {**es512.jwk, "alg": "ES256"},
         {**es512.jwk, "y": es512.jwk["x"]},
-        # Without the zeros in front, which belong to it.
-        {**es512.jwk, "x": b64(b"\1" * 65)},
+        # A coordinate has one length.
+        {**es512.jwk, "x": b64(b"\0" + base64.urlsafe_b64decode(es512.jwk["x"]))},
+        {**es256.jwk, "y": b64(b"\0" + base64.urlsafe_b64decode(es256.jwk["y"] + "="))},
         {**es512.jwk, "x": b64(b"\xff" * 66)},
         {**es512.jwk, "crv": "P-384"},
         {**ps256.jwk, "alg": "PS384"},
