@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
 from inspect import Parameter, Signature
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 try:
     from fastapi import Depends, HTTPException, Security, WebSocketException
@@ -24,6 +24,10 @@ from .errors import AuthError
 from .permissions import Permissions
 from .requirement import Requirement
 from .user import UserT
+
+if TYPE_CHECKING:
+    from .router import auth_router as auth_router
+    from .router import better_auth_router as better_auth_router
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -144,3 +148,12 @@ def _refusal(connection: HTTPConnection, error: AuthError) -> HTTPException | We
         # Before `accept` the server answers the handshake with 403.
         return WebSocketException(_POLICY_VIOLATION, error.detail)
     return HTTPException(error.status, error.detail, error.headers)
+
+
+def __getattr__(name: str) -> Any:
+    # They need an HTTP client, which is loaded by those who use it.
+    if name in ("auth_router", "better_auth_router"):
+        from . import router
+
+        return getattr(router, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
