@@ -10,6 +10,7 @@ import types
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Generic, Self, cast, get_args
 
 from . import claims, jose
@@ -24,7 +25,8 @@ from .errors import (
     NotAuthenticated,
     SessionEnded,
 )
-from .fetch import Fetch, fetch
+from .fetch import Fetch, unix_path
+from .fetch import fetch as fetch_by_http
 from .jwks import FixedKeys, JwksOptions, Keys, RemoteKeys
 from .permissions import Permissions, permissions_of_roles
 from .requirement import Requirement
@@ -70,16 +72,20 @@ class Authenticator(Generic[UserT]):
         activity_fields: Sequence[str] = ("experienceLevel", "professionalRole", "role"),
         observer: Observer | None = None,
         clock: Clock | None = None,
-        fetch: Fetch = fetch,
+        fetch: Fetch = fetch_by_http,
     ):
         self.clock = clock or Clock()
         self.metrics = Metrics(activity_fields, observer)
-        self._transport = fetch
         self._follows = True
         self._user_type = user_type
         if user_type is not None:
             check_user_type(user_type)
         self._issuer = _without_slash(issuer)
+        path = unix_path(url) if url is not None else None
+        if path is not None:
+            url = None if self._issuer is not None and self._issuer.startswith("http") else "http://localhost"
+            fetch = partial(fetch_by_http, unix=path) if fetch is fetch_by_http else fetch
+        self._transport: Fetch = fetch
         self._base = _base(url, self._issuer, base_path)
         self._audience = _audience(audience)
         self._cookies = cookies

@@ -1,7 +1,8 @@
 """HTTP GET with limits that hold: total time, size, no redirects, no compression.
 
 `urllib` limits neither the total time nor the size and follows redirects, so its parts are used by hand. Proxies
-come from `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, certificates from the system or `SSL_CERT_FILE`.
+come from `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, certificates from the system or `SSL_CERT_FILE`. A Unix socket
+in place of a host needs neither.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import http.client
 import io
 import socket
 import ssl
+import sys
 import threading
 import time
 import urllib.parse
@@ -19,6 +21,8 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
+
+from .errors import ConfigurationError
 
 # Status line and headers, beyond the body's own limit.
 LARGEST_HEAD = 64 * 1024
@@ -82,16 +86,26 @@ class Fetch(Protocol):
 
 
 def fetch(
-    url: str, headers: Mapping[str, str], *, seconds: float, largest: int, abort: Abort | None = None
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    seconds: float,
+    largest: int,
+    abort: Abort | None = None,
+    unix: str | None = None,
 ) -> Response:
-    """One GET; whatever the other side does, it ends after `seconds` and holds `largest` bytes of body at most."""
+    """One GET; whatever the other side does, it ends after `seconds` and holds `largest` bytes of body at most.
+
+    `unix` is the path of a socket that is asked, whatever host the URL names.
+    """
     deadline = time.monotonic() + seconds
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise FetchError("only http and https URLs are fetched")
     connection: socket.socket | None = None
     try:
-        connection, target, extra = _connect(parts, deadline, abort)
+        unix = unix or _socket_of_our_own(parts)
+        connection, target, extra = _connect(parts, deadline, abort, unix)
         limited = _Limited(connection, deadline, largest + LARGEST_HEAD)
         client = http.client.HTTPConnection(parts.netloc)
         client.sock = cast(socket.socket, limited)
@@ -108,6 +122,16 @@ def fetch(
             connection.close()
             if abort is not None:
                 abort.forget(connection)
+
+
+def unix_path(url: str) -> str | None:
+    """The path in `unix:/run/narthex.sock`; nothing in other URLs."""
+    if not url.startswith("unix:"):
+        return None
+    path = url.removeprefix("unix:").removeprefix("//")
+    if not path.startswith("/"):
+        raise ConfigurationError(f"url = {url!r}: must have a whole path, such as unix:/run/narthex.sock")
+    return path
 
 
 def _read(response: http.client.HTTPResponse, largest: int) -> Response:
@@ -127,12 +151,14 @@ def _read(response: http.client.HTTPResponse, largest: int) -> Response:
 
 
 def _connect(
-    parts: urllib.parse.SplitResult, deadline: float, abort: Abort | None
+    parts: urllib.parse.SplitResult, deadline: float, abort: Abort | None, unix: str | None
 ) -> tuple[socket.socket, str, dict[str, str]]:
     """A connection to the server or to its proxy, what to ask for there, and headers for the proxy."""
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    if unix is not None:
+        return _opened(socket.AF_UNIX, socket.SOCK_STREAM, 0, unix, deadline, abort), target, {}
     proxy = _proxy(parts.scheme, host, port)
     if proxy is None:
         connection = _dial(host, port, deadline, abort)
@@ -213,21 +239,34 @@ def _tunnel(connection: socket.socket, host: str, port: int, extra: Mapping[str,
 def _dial(host: str, port: int, deadline: float, abort: Abort | None) -> socket.socket:
     problem: OSError | None = None
     for family, kind, protocol, _name, address in _resolve(host, port, deadline):
-        connection = socket.socket(family, kind, protocol)
         try:
-            connection.settimeout(_left(deadline))
-            connection.connect(address)
-            if abort is not None:
-                abort.watch(connection)
+            return _opened(family, kind, protocol, address, deadline, abort)
         except OSError as error:
-            connection.close()
             problem = error
-        except BaseException:
-            connection.close()
-            raise
-        else:
-            return connection
     raise problem or OSError("the name has no address")
+
+
+def _opened(family: int, kind: int, protocol: int, address: Any, deadline: float, abort: Abort | None) -> socket.socket:
+    connection = socket.socket(family, kind, protocol)
+    try:
+        connection.settimeout(_left(deadline))
+        connection.connect(address)
+        if abort is not None:
+            abort.watch(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _socket_of_our_own(parts: urllib.parse.SplitResult) -> str | None:
+    """Where the Narthex listens that this process runs for this origin: the long way would lead to ourselves."""
+    module = sys.modules.get("narthex.server")
+    server = None if module is None else module.current()
+    if server is None or server.socket is None:
+        return None
+    own = urllib.parse.urlsplit(server.base_url)
+    return str(server.socket) if (own.scheme, own.netloc) == (parts.scheme, parts.netloc) else None
 
 
 def _resolve(host: str, port: int, deadline: float) -> list[tuple[Any, ...]]:

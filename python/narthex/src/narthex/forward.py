@@ -25,6 +25,7 @@ except ImportError as error:
     raise ImportError("this needs FastAPI and httpcore2: pip install 'narthex[server]'") from error
 
 from .errors import ConfigurationError
+from .fetch import unix_path
 
 logger = logging.getLogger("narthex")
 
@@ -66,12 +67,8 @@ class Target:
     @classmethod
     def of_url(cls, url: str, base_path: str = "/api/auth") -> Target:
         """`http://…`, `https://…`, or `unix:/path/of/the/socket`."""
-        if url.startswith("unix:"):
-            path = url.removeprefix("unix:").removeprefix("//")
-            if not path.startswith("/"):
-                raise ConfigurationError(
-                    f"url = {url!r}: must be unix: and a whole path, such as unix:/run/narthex.sock"
-                )
+        path = unix_path(url)
+        if path is not None:
             return cls("http://localhost", path, base_path)
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
