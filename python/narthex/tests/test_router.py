@@ -251,6 +251,12 @@ def test_a_client_that_leaves_before_its_body_has_come_asks_nothing(narthex: Ori
     assert narthex.asked == []
 
 
+def test_blanks_around_a_value_are_none_of_it(narthex: Origin) -> None:
+    headers = [(b"authorization", b"Bearer "), (b"x-mine", b"\t a b \t")]
+    status, _headers, _body = asyncio.run(asgi(application(narthex.url), "GET", "/auth/me", headers=headers))
+    assert (status, narthex.last.header("authorization"), narthex.last.header("x-mine")) == (200, ["Bearer"], ["a b"])
+
+
 def test_headers_that_are_none_are_the_clients_mistake(narthex: Origin) -> None:
     status, _headers, body = asyncio.run(
         asgi(application(narthex.url), "GET", "/auth/me", headers=[(b"x-bad", b"a\x00b")])

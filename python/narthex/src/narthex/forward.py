@@ -177,8 +177,9 @@ def headers_for(request: Request, body: bytes) -> Headers:
     """What Narthex is told: all that the client said but what is about its connection, or about who it is."""
     raw: Headers = request.headers.raw
     dropped = _OF_CONNECTIONS | _OF_PROXIES | _named(raw) | {b"expect"}
+    # Not every server has taken the blanks away that may stand around a value and are none of it.
     headers = [
-        (name, value)
+        (name, value.strip(b" \t"))
         for name, value in raw
         if name.lower() not in dropped and not name.lower().startswith(b"x-forwarded-")
     ]
