@@ -154,7 +154,7 @@ async fn request(case: &Case, app: &TestApp) -> Request<Bytes> {
         .header(header::ACCEPT_LANGUAGE, "en-US,en;q=0.5")
         .header(header::ACCEPT_ENCODING, "gzip, deflate, br, zstd")
         .header(header::REFERER, "http://localhost:3000/dashboard")
-        .extension(Peer(([127, 0, 0, 1], 50_000).into()));
+        .extension(Peer::Address(([127, 0, 0, 1], 50_000).into()));
     if !cookies.is_empty() {
         request = request.header(header::COOKIE, cookies);
     }

@@ -158,7 +158,7 @@ impl Call {
         *request.method_mut() = self.method;
         *request.uri_mut() = self.target.parse().expect("a path");
         *request.headers_mut() = self.headers;
-        request.extensions_mut().insert(Peer(SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000))));
+        request.extensions_mut().insert(Peer::Address(SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000))));
         let response = self.browser.auth.handle(request).await;
         for cookie in response.headers().get_all(header::SET_COOKIE) {
             self.browser.keep(cookie.to_str().expect("a cookie is text"));

@@ -19,7 +19,8 @@ impl Auth {
     /// Routes that answer everything below the base path, and every alias elsewhere; an application nests them among its
     /// own.
     ///
-    /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, which tells sessions where they come from.
+    /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, which tells sessions where they come from; on a
+    /// Unix socket, put [`Peer::Local`] into each request's extensions.
     pub fn router(&self) -> Router {
         let top = format!("{}/", self.base_path());
         let answer = axum::routing::any(async |State(auth): State<Self>, request| auth.answer(request).await);
@@ -35,7 +36,7 @@ impl Auth {
     /// connection.
     pub async fn answer(&self, mut request: Request) -> Response {
         if let Some(ConnectInfo(address)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() {
-            request.extensions_mut().insert(Peer(address));
+            request.extensions_mut().insert(Peer::Address(address));
         }
         let (parts, mut body) = request.into_parts();
         let declared =

@@ -1,6 +1,7 @@
 //! Whose request it is: the address that rate limits count and sessions remember.
 //!
-//! The socket's peer is the client. Only a peer that is a trusted proxy is asked for whom it speaks, and
+//! The socket's peer is the client. Only a peer that is a trusted proxy, as whoever was let in to a Unix socket is, is
+//! asked for whom it speaks, and
 //! `x-forwarded-for` is then followed from the right, one vouched-for hop at a time, so nothing that a
 //! client writes into the header can move the answer.
 //!
@@ -134,13 +135,20 @@ impl ClientAddresses {
     /// The address a request came from; of IPv6 only what its sender cannot choose. Nothing when the request came
     /// over no socket, or when addresses are not to be looked at.
     pub(crate) fn of(&self, parts: &Parts) -> Option<IpAddr> {
-        let peer = parts.extensions.get::<Peer>().filter(|_| self.is_tracking)?;
-        let peer = peer.0.ip().to_canonical();
-        let client = if self.trusted.contains(peer) {
-            client_ip(peer, &parts.headers, &self.headers, &self.trusted)
-        } else {
-            self.warn_of_stranger(peer, &parts.headers);
-            peer
+        let client = match parts.extensions.get::<Peer>().filter(|_| self.is_tracking)? {
+            // The file's permissions say who is trusted.
+            Peer::Local => {
+                told(&parts.headers, &self.headers, &self.trusted).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+            }
+            Peer::Address(peer) => {
+                let peer = peer.ip().to_canonical();
+                if self.trusted.contains(peer) {
+                    told(&parts.headers, &self.headers, &self.trusted).unwrap_or(peer)
+                } else {
+                    self.warn_of_stranger(peer, &parts.headers);
+                    peer
+                }
+            }
         };
         Some(masked(client, self.ipv6_subnet))
     }
@@ -158,13 +166,10 @@ impl ClientAddresses {
     }
 }
 
-/// Starting at the peer, every trusted proxy is replaced by the hop it names, until an address is no
+/// Whom a peer that is believed speaks for: every trusted proxy is replaced by the hop it names, until an address is no
 /// trusted proxy, the header ends, or a hop is no IP address. The first header that names a hop counts.
-fn client_ip(peer: IpAddr, headers: &HeaderMap, names: &[HeaderName], trusted: &TrustedProxies) -> IpAddr {
-    if !trusted.contains(peer) {
-        return peer;
-    }
-    names.iter().find_map(|name| followed(headers, name, trusted)).unwrap_or(peer)
+fn told(headers: &HeaderMap, names: &[HeaderName], trusted: &TrustedProxies) -> Option<IpAddr> {
+    names.iter().find_map(|name| followed(headers, name, trusted))
 }
 
 /// The furthest hop that a chain of trusted proxies vouches for.
@@ -268,8 +273,12 @@ mod tests {
         for line in lines {
             headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line)?);
         }
-        let names = [HeaderName::from_static(FORWARDED_FOR)];
-        Ok(display(masked(client_ip(peer.to_canonical(), &headers, &names, trusted), 64)))
+        let mut addresses = addresses(|_| {});
+        addresses.trusted = trusted.clone();
+        let mut request = http::Request::new(());
+        request.extensions_mut().insert(Peer::Address((peer, 1).into()));
+        *request.headers_mut() = headers;
+        Ok(addresses.of(&request.into_parts().0).map(display).unwrap_or_default())
     }
 
     fn listed(list: &[(&'static str, &'static str)], header: &str) -> Option<&'static str> {
@@ -368,7 +377,7 @@ mod tests {
             request.headers_mut().append(*name, HeaderValue::from_static(value));
         }
         if let Some(peer) = peer {
-            request.extensions_mut().insert(Peer((peer.parse::<IpAddr>()?, 1).into()));
+            request.extensions_mut().insert(Peer::Address((peer.parse::<IpAddr>()?, 1).into()));
         }
         Ok(request.into_parts().0)
     }
@@ -394,6 +403,32 @@ mod tests {
         assert_eq!(nobody.of(&request(Some("127.0.0.1"), &headers)?), Some(LOOPBACK));
         let blind = addresses(|options| options.ip_address.disable_ip_tracking = true);
         assert_eq!(blind.of(&request(Some("127.0.0.1"), &headers)?), None);
+        Ok(())
+    }
+
+    #[test]
+    fn whoever_was_let_in_to_a_unix_socket_is_believed_whatever_addresses_are() -> Outcome {
+        let of = |trusted: &[&str], header: Option<&'static str>| -> Result<_, Box<dyn Error>> {
+            let ours = addresses(|options| {
+                options.trusted_proxies = Some(trusted.iter().map(|&entry| entry.to_owned()).collect());
+            });
+            let header = header.map(|header| (FORWARDED_FOR, header));
+            let mut parts = request(None, header.as_slice())?;
+            parts.extensions.insert(Peer::Local);
+            Ok(ours.of(&parts))
+        };
+        for trusted in [&[][..], &["10.0.0.0/8"], &["127.0.0.0/8"]] {
+            assert_eq!(of(trusted, None)?, Some(LOOPBACK), "it speaks for nobody");
+            assert_eq!(of(trusted, Some("1.2.3.4"))?, Some("1.2.3.4".parse()?));
+            assert_eq!(
+                of(trusted, Some("6.6.6.6, 1.2.3.4"))?,
+                Some("1.2.3.4".parse()?),
+                "a client's own word"
+            );
+            assert_eq!(of(trusted, Some("bogus"))?, Some(LOOPBACK));
+        }
+        assert_eq!(of(&["10.0.0.0/8"], Some("1.2.3.4, 10.0.0.1"))?, Some("1.2.3.4".parse()?));
+        assert_eq!(of(&[], Some("1.2.3.4, 10.0.0.1"))?, Some("10.0.0.1".parse()?));
         Ok(())
     }
 

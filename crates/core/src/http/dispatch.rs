@@ -13,7 +13,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, request::Parts};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use tracing::{Instrument as _, Span, field::Empty};
 
 /// How long a request may take before it is given up with 503.
@@ -23,7 +23,22 @@ const LONGEST_REQUEST_ID: usize = 128;
 
 /// The other end of the connection: the server puts it into the request's extensions.
 #[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
+pub enum Peer {
+    /// Another machine, or a program on this one.
+    Address(SocketAddr),
+    /// A program that was let in to a Unix socket, to pass on what others ask: it is believed whom it speaks for, and is
+    /// this machine where it speaks for nobody.
+    Local,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Local => f.write_str("unix"),
+        }
+    }
+}
 
 /// `body` is waited for only once somebody wants it, so that what is refused before takes no room.
 pub(crate) async fn handle(

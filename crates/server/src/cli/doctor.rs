@@ -1,7 +1,7 @@
 //! `narthex doctor`: what would go wrong, and what to do about it.
 
 use super::{Failure, block_on, database, print, serve};
-use crate::settings::{Flags, JWT_SECRET, Settings};
+use crate::settings::{Flags, JWT_SECRET, Listen, Settings, SocketMode};
 use narthex::{Environment, Migrate, Store, chain};
 use std::{fmt, fs, io, path::Path};
 use url::Url;
@@ -59,6 +59,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     check_environment(&settings, &mut findings);
     check_secret(&settings, &mut findings);
     check_base_url(&settings, &mut findings);
+    check_socket(&settings, &mut findings);
     check_proxies(&settings, &mut findings);
     check_certificate(&settings, &mut findings);
     settings.imagine_secret();
@@ -138,12 +139,33 @@ fn check_base_url(settings: &Settings, findings: &mut Findings) {
     }
 }
 
+fn check_socket(settings: &Settings, findings: &mut Findings) {
+    let Listen::Unix(path) = &settings.listen else { return };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let folder = folder.display();
+        return findings.wrong(
+            "listen",
+            format!("{}: there is no folder {folder}; make it, or set listen", settings.listen),
+        );
+    }
+    let who = match settings.options.socket_mode {
+        SocketMode::Owner => "this user",
+        SocketMode::Group => "this user and its group",
+        SocketMode::Everybody => "everybody on this machine",
+    };
+    findings.fine("listen", format!("{}: {who} may connect, and name the clients", settings.listen));
+}
+
 fn check_proxies(settings: &Settings, findings: &mut Findings) {
+    if matches!(settings.listen, Listen::Unix(_)) {
+        return;
+    }
     let advanced = &settings.config.advanced;
     let proxies = advanced.trusted_proxies.as_ref().or(advanced.ip_address.trusted_proxies.as_ref());
     match proxies {
         Some(proxies) => findings.fine("proxies", format!("{} may name their clients", proxies.join(", "))),
-        None if settings.listen.ip().is_loopback() => {
+        None if settings.listen.is_local() => {
             findings.fine("proxies", "those on this machine may name their clients");
         }
         None => findings.fine(

@@ -1,10 +1,11 @@
 //! `narthex health`: for container health checks, where there is no curl.
 
 use super::{Failure, print};
-use crate::settings::{Flags, Settings};
+use crate::settings::{Flags, Listen, Settings};
 use std::{
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -20,16 +21,15 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let settings = Settings::load(flags).map_err(Failure::Usage)?;
-    let address = reachable(settings.listen);
-    let failed = |what: &str| Failure::Failed(format!("{address} {what}"));
-    let asked = TcpStream::connect_timeout(&address, PATIENCE).and_then(|mut stream| {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        match settings.options.tls.files() {
-            None => ask(&mut stream, address),
-            Some(_) => ask(&mut encrypted(stream, address).map_err(io::Error::other)?, address),
-        }
-    });
+    let listen = match settings.listen {
+        Listen::Tcp(address) => Listen::Tcp(reachable(address)),
+        unix @ Listen::Unix(_) => unix,
+    };
+    let failed = |what: &str| Failure::Failed(format!("{listen} {what}"));
+    let asked = match &listen {
+        Listen::Tcp(address) => ask_port(*address, settings.options.tls.files().is_some()),
+        Listen::Unix(path) => ask_socket(path),
+    };
     match asked {
         Ok(answer) if answer.ends_with(b" 200") => print("ok"),
         Ok(_) => Err(failed("answers, but not with 200")),
@@ -37,8 +37,33 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     }
 }
 
-fn ask(stream: &mut (impl Read + Write), address: SocketAddr) -> io::Result<[u8; 12]> {
-    let request = format!("GET /health HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+fn ask_port(address: SocketAddr, is_encrypted: bool) -> io::Result<[u8; 12]> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let host = address.to_string();
+    if is_encrypted {
+        ask(&mut encrypted(stream, address).map_err(io::Error::other)?, &host)
+    } else {
+        ask(&mut stream, &host)
+    }
+}
+
+#[cfg(unix)]
+fn ask_socket(path: &Path) -> io::Result<[u8; 12]> {
+    let mut stream = std::os::unix::net::UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    ask(&mut stream, "localhost")
+}
+
+#[cfg(not(unix))]
+fn ask_socket(_: &Path) -> io::Result<[u8; 12]> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn ask(stream: &mut (impl Read + Write), host: &str) -> io::Result<[u8; 12]> {
+    let request = format!("GET /health HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = [0_u8; 12];
     stream.read_exact(&mut answer)?;

@@ -36,13 +36,13 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    flags: Flags,
+    serve: serve::Serve,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Serves the endpoints. What happens when no command is given.
-    Serve(Flags),
+    Serve(serve::Serve),
     /// Writes a commented narthex.toml with a fresh secret, readable by its owner only.
     Init(init::Arguments),
     /// Shows the configuration, or describes it.
@@ -116,9 +116,9 @@ impl Failure {
 }
 
 pub(crate) fn run() -> ExitCode {
-    let Arguments { command, flags } = Arguments::parse();
-    let outcome = match command.unwrap_or(Command::Serve(flags)) {
-        Command::Serve(flags) => serve::run(&flags),
+    let Arguments { command, serve } = Arguments::parse();
+    let outcome = match command.unwrap_or(Command::Serve(serve)) {
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Config { command } => config::run(&command),
         Command::Doctor(flags) => doctor::run(&flags),

@@ -2,16 +2,17 @@
 
 use super::{Failure, block_on, database};
 use crate::{
-    listener::{self, Certificates, Connections, Cors, Handler, Purpose},
+    listener::{self, Certificates, Connections, Cors, Handler, Inherited, Purpose, Socket},
     log::Log,
     metrics::{self, Scrape},
-    settings::{Flags, HttpOptions, MetricsOptions, ServerOptions, Settings, TlsOptions},
+    settings::{Flags, HttpOptions, Listen, MetricsOptions, ServerOptions, Settings, TlsOptions},
     traces::Traces,
 };
 use http::HeaderValue;
 use narthex::{Auth, store::without_password};
+use serde_json::json;
 use std::{io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, signal};
+use tokio::signal;
 use url::Url;
 
 /// How long requests in flight may take to finish once the server was told to stop.
@@ -19,11 +20,22 @@ const GRACE: Duration = Duration::from_secs(20);
 /// Monitoring systems that may ask at once: they take no connection from anybody, and nobody takes one from them.
 const SCRAPING: u32 = 16;
 
-pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
+/// What `narthex serve` takes.
+#[derive(clap::Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    flags: Flags,
+    /// For a program that starts this one: says that it is ready in one line of JSON, and stops when its standard input
+    /// ends.
+    #[arg(long, hide = true)]
+    for_parent: bool,
+}
+
+pub(super) fn run(arguments: &Serve) -> Result<(), Failure> {
     let inherited = listener::inherited().map_err(|problem| Failure::Usage(vec![problem]))?;
-    let listen =
-        inherited.first().map(std::net::TcpListener::local_addr).transpose().map_err(Failure::failed)?;
-    let mut settings = Settings::load_for(flags, listen).map_err(Failure::Usage)?;
+    let first = inherited.first().map(Inherited::address).transpose();
+    let listen = first.map_err(|error| Failure::Usage(vec![format!("LISTEN_FDS: {error}")]))?;
+    let mut settings = Settings::load_for(&arguments.flags, listen).map_err(Failure::Usage)?;
     let (most, redirect) = match settings.options.tls.redirect {
         Some(_) => (2, "the second one redirects"),
         None => (1, "a second one would be that of tls.redirect, which is not set"),
@@ -41,7 +53,8 @@ pub(super) fn run(flags: &Flags) -> Result<(), Failure> {
     let (outcome, log) = block_on(async {
         #[cfg(unix)]
         let log = log.reopened_on_hangup();
-        Ok((serve(settings, certificates, inherited, &notes, &log).await, log))
+        let greeting = Greeting { notes, for_parent: arguments.for_parent };
+        Ok((serve(settings, certificates, inherited, &greeting, &log).await, log))
     })?;
     // Outside the runtime, for it waits; what cannot be sent is told in the log, which ends last.
     drop(traces);
@@ -58,16 +71,16 @@ pub(super) fn certificates(tls: &TlsOptions) -> Result<Option<Arc<Certificates>>
 async fn serve(
     settings: Settings,
     certificates: Option<Arc<Certificates>>,
-    inherited: Vec<std::net::TcpListener>,
-    notes: &[String],
+    inherited: Vec<Inherited>,
+    greeting: &Greeting,
     log: &Log,
 ) -> Result<(), Failure> {
     let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose().map_err(Failure::failed)?;
     let store = database::open(&settings).await?;
     let Settings { config, options, listen, database, .. } = settings;
-    let ServerOptions { cors, http, tls, metrics, plugins, .. } = options;
+    let ServerOptions { socket_mode, cors, http, tls, metrics, plugins, .. } = options;
     let base_url = config.base_url.clone();
-    let for_metrics = bind_metrics(&metrics).await?;
+    let for_metrics = bind_metrics(&metrics, &listen).await?;
     let registry = for_metrics.as_ref().map(|_| metrics::install()).transpose().map_err(Failure::Failed)?;
     let mut builder = database::engine(config, &plugins).await?;
     if registry.is_some() {
@@ -77,14 +90,24 @@ async fn serve(
     let auth = auth.map_err(|error| Failure::Usage(error.problems))?;
 
     let mut inherited = inherited.into_iter();
-    let socket = bind(listen, inherited.next()).await?;
-    // Port 0 has become a free one.
-    let listen = socket.local_addr().map_err(Failure::failed)?;
+    let mut bind = async |listen: &Listen| match inherited.next() {
+        Some(socket) => {
+            Socket::from_inherited(socket).map_err(|error| format!("cannot listen on {listen}: {error}"))
+        }
+        None => Socket::bind(listen, socket_mode).await,
+    };
+    let socket = bind(&listen).await.map_err(Failure::Failed)?;
     let second = match tls.redirect {
-        Some(address) => Some(bind(address, inherited.next()).await?),
+        Some(address) => Some(bind(&Listen::Tcp(address)).await.map_err(Failure::Failed)?),
         None => None,
     };
-    let redirect = second.as_ref().map(TcpListener::local_addr).transpose().map_err(Failure::failed)?;
+    let metrics =
+        for_metrics.as_ref().map(Socket::port_address).transpose().map_err(Failure::failed)?.flatten();
+    let listening = Listening {
+        everything: socket.port_address().map_err(Failure::failed)?.map_or(listen, Listen::Tcp),
+        redirect: second.as_ref().map(Socket::port_address).transpose().map_err(Failure::failed)?.flatten(),
+        metrics,
+    };
 
     let hsts = tls.strict_transport_security(&base_url).and_then(|value| HeaderValue::try_from(value).ok());
     let handler = |hsts, purpose| Handler {
@@ -103,7 +126,6 @@ async fn serve(
     };
     let answering = connections.accept(socket, handler(hsts, Purpose::Everything), acceptor);
     let for_scrapes = Connections::new(HttpOptions { max_connections: SCRAPING, ..http.clone() }, false);
-    let metrics = for_metrics.as_ref().map(TcpListener::local_addr).transpose().map_err(Failure::failed)?;
     let scrape = registry.map(|registry| Scrape {
         registry,
         auth: auth.clone(),
@@ -126,14 +148,21 @@ async fn serve(
         }
     };
     let told = told_to_stop();
-    let listening = Listening { everything: listen, redirect, metrics };
-    greet(&base_url, &auth, &listening, &database, notes);
+    let alone = async {
+        if greeting.for_parent { listener::parent_gone().await } else { std::future::pending().await }
+    };
+    say(&if greeting.for_parent {
+        ready_line(&base_url, &auth, &listening)
+    } else {
+        greet(&base_url, &auth, &listening, &database, &greeting.notes)
+    });
     listener::ready();
     let until_told = async {
         tokio::select! {
             () = renewing => {},
             () = listener::watchdog() => {},
             () = told => {},
+            () = alone => {},
         }
         tracing::info!("stopping: finishing the requests in flight");
         listener::stopping();
@@ -150,22 +179,10 @@ async fn serve(
     }
 }
 
-/// A socket that was opened for us, or one of our own.
-async fn bind(address: SocketAddr, inherited: Option<std::net::TcpListener>) -> Result<TcpListener, Failure> {
-    let socket = match inherited {
-        Some(socket) => TcpListener::from_std(socket),
-        None => TcpListener::bind(address).await,
-    };
-    socket.map_err(|error| Failure::Failed(format!("cannot listen on {address}: {error}")))
-}
-
 /// Where metrics are, if anywhere. That somebody else has the address which nobody has asked for stops no server.
-async fn bind_metrics(options: &MetricsOptions) -> Result<Option<TcpListener>, Failure> {
-    if !options.enabled {
-        return Ok(None);
-    }
-    let (address, is_asked_for) = options.address();
-    match TcpListener::bind(address).await {
+async fn bind_metrics(options: &MetricsOptions, listen: &Listen) -> Result<Option<Socket>, Failure> {
+    let Some((address, is_asked_for)) = options.address(listen) else { return Ok(None) };
+    match Socket::tcp(address).await {
         Ok(socket) => Ok(Some(socket)),
         Err(error) if is_asked_for => Err(Failure::Failed(format!(
             "metrics.listen = \"{address}\": cannot listen there: {error}; set it to an address of this machine that is free, or set metrics.enabled = false"
@@ -225,18 +242,53 @@ fn told_to_stop() -> impl Future<Output = ()> {
 
 /// The addresses that are listened on.
 struct Listening {
-    everything: SocketAddr,
+    everything: Listen,
     redirect: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
 }
 
-/// What a person who starts the server wants to know. Nobody has to read it: a closed output stops no server.
-fn greet(base_url: &str, auth: &Auth, listening: &Listening, database: &str, notes: &[String]) {
+/// What is said once requests are answered.
+struct Greeting {
+    notes: Vec<String>,
+    for_parent: bool,
+}
+
+/// Nobody has to read it: a closed output stops no server.
+fn say(text: &str) {
+    if let Err(error) = writeln!(std::io::stdout(), "{text}") {
+        tracing::debug!(%error, "nobody reads the greeting");
+    }
+}
+
+/// What a program that starts the server wants to know.
+fn ready_line(base_url: &str, auth: &Auth, listening: &Listening) -> String {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "baseURL": base_url.trim_end_matches('/'),
+        "basePath": auth.base_path(),
+        "listen": listening.everything.to_string(),
+    })
+    .to_string()
+}
+
+/// What a person who starts the server wants to know.
+fn greet(base_url: &str, auth: &Auth, listening: &Listening, database: &str, notes: &[String]) -> String {
     let base_url = base_url.trim_end_matches('/');
+    let open = match &listening.everything {
+        Listen::Tcp(_) => format!("  open       {base_url}{}/ok", auth.base_path()),
+        // What passes requests on may not be there yet.
+        Listen::Unix(path) => {
+            format!(
+                "  try        curl --unix-socket {} http://localhost{}/ok",
+                path.display(),
+                auth.base_path()
+            )
+        }
+    };
     let mut lines = vec![
         format!("Narthex {} is ready.", env!("CARGO_PKG_VERSION")),
         String::new(),
-        format!("  open       {base_url}{}/ok", auth.base_path()),
+        open,
         format!("  client     createAuthClient({{ baseURL: \"{base_url}\" }})"),
         format!("  listening  {}", listening.everything),
     ];
@@ -244,7 +296,5 @@ fn greet(base_url: &str, auth: &Auth, listening: &Listening, database: &str, not
     lines.extend(listening.metrics.map(|metrics| format!("  metrics    http://{metrics}/metrics")));
     lines.push(format!("  database   {}", without_password(database)));
     lines.extend(notes.iter().map(|note| format!("  {note}")));
-    if let Err(error) = writeln!(std::io::stdout(), "{}", lines.join("\n")) {
-        tracing::debug!(%error, "nobody reads the greeting");
-    }
+    lines.join("\n")
 }

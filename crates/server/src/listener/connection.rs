@@ -17,10 +17,10 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use narthex::http::Peer;
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
-    net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
@@ -101,15 +101,18 @@ impl Host {
     }
 
     /// Serves a connection to its end.
-    pub(super) async fn serve(self: Arc<Self>, connection: TcpStream, peer: SocketAddr) {
+    pub(super) async fn serve(self: Arc<Self>, connection: Transport, peer: Peer) {
         // A reply is one small packet; waiting for more to send would only delay it.
-        if let Err(error) = connection.set_nodelay(true) {
+        if let Transport::Plain(connection) = &connection
+            && let Err(error) = connection.set_nodelay(true)
+        {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         // Whatever takes room is boxed: most connections are quiet most of the time, and then are as large as what they
         // wait with.
-        let Some(acceptor) = &self.acceptor else {
-            return self.http1(Transport::Plain(connection), peer).await;
+        let (connection, acceptor) = match (connection, &self.acceptor) {
+            (Transport::Plain(connection), Some(acceptor)) => (connection, acceptor),
+            (connection, _) => return self.http1(connection, peer).await,
         };
         let Some(connection) = Box::pin(self.handshake(acceptor, connection, peer)).await else { return };
         let speaks_http2 = connection.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -125,7 +128,7 @@ impl Host {
         &self,
         acceptor: &TlsAcceptor,
         connection: TcpStream,
-        peer: SocketAddr,
+        peer: Peer,
     ) -> Option<Box<TlsStream<TcpStream>>> {
         let handshake = tokio::time::timeout(self.limits.head, acceptor.accept(connection));
         tokio::select! {
@@ -143,7 +146,7 @@ impl Host {
         None
     }
 
-    async fn http1(&self, transport: Transport, peer: SocketAddr) {
+    async fn http1(&self, transport: Transport, peer: Peer) {
         let activity = Arc::new(Activity::new(true));
         let visit = self.visit(&activity, peer);
         let mut stream = Stream::new(transport, activity);
@@ -205,7 +208,7 @@ impl Host {
         if visit.activity().has_asked() { idle } else { head.min(idle) }
     }
 
-    async fn http2(&self, transport: Transport, peer: SocketAddr) {
+    async fn http2(&self, transport: Transport, peer: Peer) {
         let activity = Arc::new(Activity::new(false));
         let visit = self.visit(&activity, peer);
         let stream = TokioIo::new(Stream::new(transport, activity));
@@ -215,7 +218,7 @@ impl Host {
         self.look_after(connection, &visit, Instant::now()).await;
     }
 
-    fn visit(&self, activity: &Arc<Activity>, peer: SocketAddr) -> Arc<Visit> {
+    fn visit(&self, activity: &Arc<Activity>, peer: Peer) -> Arc<Visit> {
         Arc::new(Visit::new(Arc::clone(&self.handler), Arc::clone(activity), Arc::clone(&self.stop), peer))
     }
 

@@ -6,16 +6,22 @@ mod activity;
 mod connection;
 mod cors;
 mod limits;
+mod parent;
 mod service;
+mod socket;
 mod stop;
 mod stream;
 mod systemd;
 mod tls;
+#[cfg(unix)]
+mod unix;
 
 pub(crate) use self::{
     cors::Cors,
+    parent::parent_gone,
     service::{Handler, Purpose},
-    systemd::{inherited, ready, stopping, watchdog},
+    socket::Socket,
+    systemd::{Inherited, inherited, ready, stopping, watchdog},
     tls::Certificates,
 };
 
@@ -23,20 +29,18 @@ use self::{
     connection::Host,
     limits::{Complaint, wait_after},
     stop::Stop,
+    stream::Transport,
 };
 use crate::settings::HttpOptions;
+use narthex::http::Peer;
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 /// Whoever is redirected comes once.
@@ -135,35 +139,29 @@ impl Connections {
         Arc::clone(&self.counts)
     }
 
-    /// Accepts connections of `listener` until the server stops. No error ends it: the next connection may be luckier.
-    pub(crate) async fn accept(
-        &self,
-        listener: TcpListener,
-        handler: Handler,
-        acceptor: Option<TlsAcceptor>,
-    ) {
+    /// Accepts connections of `socket` until the server stops. No error ends it: the next connection may be luckier.
+    pub(crate) async fn accept(&self, socket: Socket, handler: Handler, acceptor: Option<TlsAcceptor>) {
         let redirects = matches!(handler.purpose, Purpose::Redirect(_));
         let places = if redirects { &self.side } else { &self.main };
         let host = Host::new(&self.options, Arc::new(handler), acceptor, Arc::clone(&self.stop));
         let host = Arc::new(host);
         tokio::select! {
-            () = Self::accept_for(places, &listener, &host) => {},
+            () = Self::accept_for(places, &socket, &host) => {},
             () = self.stop.told() => {},
         }
         // Those that the kernel has accepted for us may have asked already.
-        let Ok(listener) = listener.into_std() else { return };
-        while let Ok((connection, peer)) = listener.accept() {
-            let connection = connection.set_nonblocking(true).and_then(|()| TcpStream::from_std(connection));
-            let (Ok(connection), Some(place)) = (connection, places.take()) else { return };
+        let Ok(socket) = socket.close() else { return };
+        while let Ok((connection, peer)) = socket.next() {
+            let Some(place) = places.take() else { return };
             serve(&host, connection, peer, place);
         }
     }
 
-    async fn accept_for(places: &Places, listener: &TcpListener, host: &Arc<Host>) {
+    async fn accept_for(places: &Places, socket: &Socket, host: &Arc<Host>) {
         let (mut full, mut trouble) = (Complaint::default(), Complaint::default());
         let mut failures = 0;
         loop {
-            match listener.accept().await {
+            match socket.accept().await {
                 Ok((connection, peer)) => {
                     failures = 0;
                     let Some(place) = Self::place(places, host, &mut full).await else { return };
@@ -219,7 +217,7 @@ impl Connections {
     clippy::disallowed_methods,
     reason = "a connection is a task, and outlives the listener that accepted it"
 )]
-fn serve(host: &Arc<Host>, connection: TcpStream, peer: SocketAddr, place: Place) {
+fn serve(host: &Arc<Host>, connection: Transport, peer: Peer, place: Place) {
     let host = Arc::clone(host);
     tokio::spawn(async move {
         host.serve(connection, peer).await;

@@ -5,7 +5,6 @@ use super::{activity::Activity, connection::CLOSING, cors::Cors, stop::Stop};
 use crate::{metrics::Scrape, traces};
 use axum::{
     body::Body,
-    extract::ConnectInfo,
     response::{IntoResponse as _, Response},
 };
 use http::{
@@ -18,11 +17,10 @@ use http::{
 };
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
-use narthex::Auth;
+use narthex::{Auth, http::Peer};
 use opentelemetry::trace::FutureExt as _;
 use std::{
     error::Error,
-    net::SocketAddr,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
@@ -61,7 +59,7 @@ pub(super) struct Visit {
     handler: Arc<Handler>,
     activity: Arc<Activity>,
     stop: Arc<Stop>,
-    peer: SocketAddr,
+    peer: Peer,
 }
 
 /// A request that is being answered.
@@ -74,12 +72,7 @@ impl Drop for Begun {
 }
 
 impl Visit {
-    pub(super) fn new(
-        handler: Arc<Handler>,
-        activity: Arc<Activity>,
-        stop: Arc<Stop>,
-        peer: SocketAddr,
-    ) -> Self {
+    pub(super) fn new(handler: Arc<Handler>, activity: Arc<Activity>, stop: Arc<Stop>, peer: Peer) -> Self {
         Self { handler, activity, stop, peer }
     }
 
@@ -87,7 +80,7 @@ impl Visit {
         &self.activity
     }
 
-    pub(super) fn peer(&self) -> SocketAddr {
+    pub(super) fn peer(&self) -> Peer {
         self.peer
     }
 
@@ -155,7 +148,7 @@ impl Begun {
         if version == Version::HTTP_2 {
             name_host(&mut parts);
         }
-        parts.extensions.insert(ConnectInfo(*peer));
+        parts.extensions.insert(*peer);
         if body.is_end_stream() {
             return handler.auth.answer(Request::from_parts(parts, Body::empty())).await;
         }

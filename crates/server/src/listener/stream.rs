@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -20,6 +22,8 @@ const THROWN_AWAY: usize = 16 << 20;
 /// What carries the bytes.
 pub(super) enum Transport {
     Plain(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
     /// Boxed: a connection without TLS should not be as large as one with it.
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -53,13 +57,14 @@ impl Stream {
         if !self.ahead.is_empty() {
             return Poll::Ready(());
         }
-        let socket = match &self.transport {
-            Transport::Plain(socket) => socket,
-            // Whoever reads TLS reads until nothing is left, so what comes next comes from the socket.
-            Transport::Tls(tls) => tls.get_ref().0,
-        };
         // What is wrong is found when it is read.
-        socket.poll_read_ready(cx).map(drop)
+        match &self.transport {
+            Transport::Plain(socket) => socket.poll_read_ready(cx).map(drop),
+            #[cfg(unix)]
+            Transport::Unix(socket) => socket.poll_read_ready(cx).map(drop),
+            // Whoever reads TLS reads until nothing is left, so what comes next comes from the socket.
+            Transport::Tls(tls) => tls.get_ref().0.poll_read_ready(cx).map(drop),
+        }
     }
 
     fn noting<T>(&self, outcome: Poll<T>) -> Poll<T> {
@@ -72,6 +77,11 @@ macro_rules! on_transport {
     ($stream:expr, $inner:ident => $call:expr) => {
         match &mut $stream.transport {
             Transport::Plain(inner) => {
+                let $inner = Pin::new(inner);
+                $call
+            }
+            #[cfg(unix)]
+            Transport::Unix(inner) => {
                 let $inner = Pin::new(inner);
                 $call
             }
@@ -122,6 +132,8 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match &self.transport {
             Transport::Plain(inner) => inner.is_write_vectored(),
+            #[cfg(unix)]
+            Transport::Unix(inner) => inner.is_write_vectored(),
             Transport::Tls(inner) => inner.is_write_vectored(),
         }
     }

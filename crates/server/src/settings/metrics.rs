@@ -1,5 +1,6 @@
 //! `[metrics]`: what a monitoring system asks for.
 
+use super::listen::Listen;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,8 +14,8 @@ const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCAL
 pub(crate) struct MetricsOptions {
     /// Whether to count and measure, and to answer `/metrics`.
     pub(crate) enabled: bool,
-    /// The address and port of `/metrics`; 127.0.0.1:9464 when absent, if nobody else has it. Whoever reaches it may read
-    /// it: there is nothing about persons.
+    /// The address and port of `/metrics`; 127.0.0.1:9464 when absent, if nobody else has it, and none where the server
+    /// listens on a Unix socket. Whoever reaches it may read it: there is nothing about persons.
     pub(crate) listen: Option<SocketAddr>,
 }
 
@@ -25,8 +26,13 @@ impl Default for MetricsOptions {
 }
 
 impl MetricsOptions {
-    /// Where to listen, and whether somebody has said so.
-    pub(crate) fn address(&self) -> (SocketAddr, bool) {
-        (self.listen.unwrap_or(DEFAULT), self.listen.is_some())
+    /// Where they are, if anywhere, and whether somebody has said so. A server without a port opens none by itself.
+    pub(crate) fn address(&self, listen: &Listen) -> Option<(SocketAddr, bool)> {
+        match (self.listen, listen) {
+            _ if !self.enabled => None,
+            (Some(address), _) => Some((address, true)),
+            (None, Listen::Tcp(_)) => Some((DEFAULT, false)),
+            (None, Listen::Unix(_)) => None,
+        }
     }
 }

@@ -6,6 +6,7 @@ mod cors;
 mod document;
 mod environment;
 mod http;
+mod listen;
 mod log;
 mod metrics;
 mod mistakes;
@@ -19,6 +20,7 @@ pub(crate) use self::{
     cors::CorsOptions,
     environment::JWT_SECRET,
     http::HttpOptions,
+    listen::{Listen, SocketMode},
     log::{LogFormat, LogOptions},
     metrics::MetricsOptions,
     options::ServerOptions,
@@ -47,7 +49,7 @@ pub(crate) struct Flags {
     /// The configuration file; narthex.toml, if there is one, when absent.
     #[arg(long, value_name = "FILE", env = "NARTHEX_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
-    /// The address to listen on.
+    /// Where to listen: an address and port, or `unix:PATH`
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     /// Where the database is: `sqlite://path` or `postgres://…`
@@ -59,7 +61,7 @@ pub(crate) struct Flags {
 pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) options: ServerOptions,
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: Listen,
     pub(crate) database: String,
     /// Every entry that somebody wrote, with where.
     pub(crate) written: Vec<(String, String)>,
@@ -74,7 +76,7 @@ impl Settings {
     }
 
     /// As [`Self::load`], for a socket that was opened for us: its address wins over what is configured.
-    pub(crate) fn load_for(flags: &Flags, inherited: Option<SocketAddr>) -> Result<Self, Vec<String>> {
+    pub(crate) fn load_for(flags: &Flags, inherited: Option<Listen>) -> Result<Self, Vec<String>> {
         let mut document = read_file(flags.config.as_deref())?;
         let mut problems = Vec::new();
         environment::apply(&mut document, &mut problems);
@@ -94,15 +96,15 @@ impl Settings {
         let mut options: ServerOptions = mistakes::read(own_table, &[], &document, &mut problems);
         let mut config: Config = mistakes::read(table, &own, &document, &mut problems);
         // Without an address that was told already, and nothing is started.
-        let listen = options.address().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listen = options.place().unwrap_or(Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))));
         if !document.has("base-url") {
             let scheme = if options.tls.files().is_some() { "https" } else { "http" };
-            config.base_url = format!("{scheme}://localhost:{}", listen.port());
+            config.base_url = listen.base_url(scheme);
         }
         options.cors.fill(&mut config.trusted_origins);
         options.check(&config.base_url, &mut problems);
         let says_production = environment::is_production(&mut problems);
-        let is_development = is_development(&config.base_url, listen, says_production);
+        let is_development = is_development(&config.base_url, &listen, says_production);
         config.environment = if is_development { Environment::Development } else { Environment::Production };
         let is_secret_set = config.secrets.is_some()
             || config.secret.as_ref().is_some_and(|secret| !secret.expose().is_empty());
@@ -252,12 +254,12 @@ fn database(config: &Config, data_dir: &Path) -> String {
 }
 
 /// Development is the exception: everything is on this machine, and nobody says otherwise.
-fn is_development(base_url: &str, listen: SocketAddr, says_production: Option<bool>) -> bool {
+fn is_development(base_url: &str, listen: &Listen, says_production: Option<bool>) -> bool {
     let host = url::Url::parse(base_url).ok().and_then(|url| match url.host()? {
         url::Host::Domain(name) => Some(name == "localhost" || name.ends_with(".localhost")),
         url::Host::Ipv4(address) => Some(IpAddr::V4(address).is_loopback()),
         url::Host::Ipv6(address) => Some(IpAddr::V6(address).is_loopback()),
     });
-    let is_here = host == Some(true) && listen.ip().is_loopback();
+    let is_here = host == Some(true) && listen.is_local();
     says_production.map_or(is_here, |production| !production)
 }

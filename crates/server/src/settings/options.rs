@@ -1,7 +1,12 @@
 //! What the server adds to the library's options.
 
 use super::{
-    cors::CorsOptions, http::HttpOptions, log::LogOptions, metrics::MetricsOptions, tls::TlsOptions,
+    cors::CorsOptions,
+    http::HttpOptions,
+    listen::{Listen, SocketMode},
+    log::LogOptions,
+    metrics::MetricsOptions,
+    tls::TlsOptions,
     traces::TracesOptions,
 };
 use narthex_plugins::Plugins;
@@ -18,8 +23,12 @@ const DEFAULT_PORT: u16 = 3001;
 #[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ServerOptions {
-    /// The address and port to listen on: `"127.0.0.1:3001"`, or `"0.0.0.0:3001"` for all addresses.
+    /// The address and port to listen on: `"127.0.0.1:3001"`, or `"0.0.0.0:3001"` for all addresses. Or a Unix socket,
+    /// `"unix:/run/narthex/narthex.sock"`, for a proxy or an application on this machine.
     listen: String,
+    /// Who may connect to that Unix socket: the server's own user (`0600`), its group too (`0660`), or everybody (`0666`).
+    /// Whoever may is believed whose requests it passes on.
+    pub(crate) socket_mode: SocketMode,
     /// The folder for the SQLite file, when its path is relative, and the development secret; made at start.
     pub(crate) data_dir: PathBuf,
     /// What the server writes down.
@@ -42,6 +51,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT).to_string(),
+            socket_mode: SocketMode::default(),
             data_dir: ".".into(),
             log: LogOptions::default(),
             cors: CorsOptions::default(),
@@ -61,20 +71,15 @@ impl ServerOptions {
         self.http.check(problems);
         self.tls.check(base_url, problems);
         self.traces.check(problems);
-        if self.address().is_none() {
-            problems.push(format!(
-                "listen = {:?}: must be an address and a port, such as \"127.0.0.1:3001\" or \"0.0.0.0:3001\"",
-                self.listen
-            ));
+        match self.place() {
+            Ok(Listen::Tcp(_)) => {}
+            Ok(Listen::Unix(_)) => self.tls.check_unix(problems),
+            Err(right) => problems.push(format!("listen = {:?}: {right}", self.listen)),
         }
     }
 
-    /// Where to listen. `localhost` is the address that every machine has.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
-        let port = self.listen.strip_prefix("localhost:");
-        match port.map(str::parse) {
-            Some(Ok(port)) => Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)),
-            _ => self.listen.parse().ok(),
-        }
+    /// Where to listen, or what would be right.
+    pub(super) fn place(&self) -> Result<Listen, &'static str> {
+        self.listen.parse()
     }
 }

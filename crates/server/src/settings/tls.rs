@@ -64,6 +64,17 @@ impl TlsOptions {
         }
     }
 
+    /// With a Unix socket, whoever connects ends TLS before.
+    pub(super) fn check_unix(&self, problems: &mut Vec<String>) {
+        for (key, file) in [("cert", &self.cert), ("key", &self.key)] {
+            if let Some(file) = file {
+                problems.push(format!(
+                    "tls.{key} = {file:?}: must be left out where listen is a Unix socket: the proxy before it ends TLS"
+                ));
+            }
+        }
+    }
+
     /// The value of `Strict-Transport-Security`, if it is sent.
     pub(crate) fn strict_transport_security(&self, base_url: &str) -> Option<String> {
         self.files()?;
@@ -127,6 +138,21 @@ mod tests {
             problems(&format!("{BOTH}redirect = \"0.0.0.0:80\""), "http://auth.example"),
             [
                 "tls.redirect = \"0.0.0.0:80\": must have somewhere to lead to: base-url = \"http://auth.example\" does not begin with https://"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_unix_socket_has_no_tls() {
+        let mut problems = Vec::new();
+        TlsOptions::default().check_unix(&mut problems);
+        assert_eq!(problems, [""; 0]);
+        options(BOTH).check_unix(&mut problems);
+        assert_eq!(
+            problems,
+            [
+                "tls.cert = \"c.pem\": must be left out where listen is a Unix socket: the proxy before it ends TLS",
+                "tls.key = \"k.pem\": must be left out where listen is a Unix socket: the proxy before it ends TLS",
             ]
         );
     }

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
+    path::Path,
     time::Duration,
 };
 
@@ -18,7 +20,7 @@ impl<T: Read + Write + Send> Wire for T {}
 /// One connection, kept alive between requests.
 pub(crate) struct Client {
     stream: Box<dyn Wire>,
-    socket: TcpStream,
+    end: Box<dyn Fn() -> io::Result<()> + Send>,
     received: Vec<u8>,
 }
 
@@ -35,17 +37,27 @@ impl Client {
     }
 
     pub(crate) fn try_connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::on(dial(address)?, |stream| stream)
+    }
+
+    /// Over a Unix socket.
+    pub(crate) fn connect_unix(path: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_nodelay(true)?;
         let socket = stream.try_clone()?;
-        Ok(Self { stream: Box::new(stream), socket, received: Vec::new() })
+        let end = Box::new(move || socket.shutdown(Shutdown::Both));
+        Ok(Self { stream: Box::new(stream), end, received: Vec::new() })
+    }
+
+    fn on<W: Wire + 'static>(stream: TcpStream, wrap: impl FnOnce(TcpStream) -> W) -> io::Result<Self> {
+        let socket = stream.try_clone()?;
+        let end = Box::new(move || socket.shutdown(Shutdown::Both));
+        Ok(Self { stream: Box::new(wrap(stream)), end, received: Vec::new() })
     }
 
     /// The same through whatever `wrap` puts around the socket.
     pub(crate) fn through<W: Wire + 'static>(address: SocketAddr, wrap: impl FnOnce(TcpStream) -> W) -> Self {
-        let Self { socket, received, .. } = Self::connect(address);
-        Self { stream: Box::new(wrap(socket.try_clone().unwrap())), socket, received }
+        Self::on(dial(address).unwrap(), wrap).unwrap()
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -94,7 +106,7 @@ impl Client {
 
     /// Leaves in the middle of whatever is going on.
     pub(crate) fn cut(self) {
-        let _ = self.socket.shutdown(Shutdown::Both);
+        let _ = (self.end)();
     }
 
     fn read_more(&mut self) -> io::Result<()> {
@@ -107,6 +119,13 @@ impl Client {
             }
         }
     }
+}
+
+fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 impl Reply {

@@ -56,7 +56,7 @@ generate-id = true
     let Said { code, stdout, stderr } = narthex(database.folder(), &["serve"], &[]);
     assert_eq!((code, stdout.as_str()), (Some(2), ""));
     let expected = r#"narthex: 9 mistakes
-  narthex.toml:1: listen = "somewhere": must be an address and a port, such as "127.0.0.1:3001" or "0.0.0.0:3001"
+  narthex.toml:1: listen = "somewhere": must be an address and a port, such as "127.0.0.1:3001" or "0.0.0.0:3001", or a Unix socket, such as "unix:/run/narthex/narthex.sock"
   narthex.toml:2: baseURL: is no option; perhaps `base-url` is meant
   narthex.toml:3: trusted-origins = "https://app.example.com": must be a list, [ … ], each text in quotes
   narthex.toml:4: sesion: is no option; perhaps `session` is meant

@@ -65,4 +65,6 @@ mod trace;
 #[cfg(test)]
 mod traces;
 #[cfg(test)]
+mod unix_socket;
+#[cfg(test)]
 mod users;

@@ -9,8 +9,12 @@ use super::{
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
+    io::Read as _,
     net::TcpListener,
-    os::{fd::OwnedFd, unix::net::UnixDatagram},
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixDatagram, UnixListener},
+    },
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -67,6 +71,24 @@ fn a_socket_that_was_opened_for_it_is_served_and_its_manager_told() {
 }
 
 #[test]
+fn a_unix_socket_that_was_opened_for_it_is_served_and_left_to_its_manager() {
+    let database = Database::sqlite();
+    let path = database.folder().join("narthex.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut early = Client::connect_unix(&path).unwrap();
+    early.send(&get("/ready", "")).unwrap();
+    let mut command = handed(database.folder(), listener);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    assert_eq!(early.receive().unwrap().status, 200);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(said.contains(&format!("listening  unix:{}\n", path.display())), "{said}");
+    assert!(path.exists(), "its manager has it for the next start");
+}
+
+#[test]
 fn a_socket_for_everybody_makes_no_development_server() {
     let database = Database::sqlite();
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
@@ -89,5 +111,5 @@ fn what_is_no_listening_socket_is_refused() {
     let database = Database::sqlite();
     let socket = UnixDatagram::unbound().unwrap();
     let line = refused(&mut handed(database.folder(), socket), 2);
-    assert!(line.contains("LISTEN_FDS: socket 0 must be an address and a port"), "{line}");
+    assert!(line.contains("LISTEN_FDS: socket 0 must be an address and a port, or a Unix socket"), "{line}");
 }
