@@ -4,7 +4,7 @@ use crate::support::{ADA, ada, credentials};
 use http::{HeaderName, HeaderValue, Method};
 use narthex::{
     Auth, Config,
-    model::{User, UserCreated},
+    model::{self, Ended, User, UserCreated},
     prelude::*,
     store::{self, Value},
 };
@@ -385,4 +385,44 @@ async fn every_mistake_is_reported_at_once() {
     column "email" of table "user" is declared twice
     "#);
     assert!(!problems.contains(SECRET));
+}
+
+/// Hears of sessions that end, and may not agree.
+struct Mourner {
+    diary: Diary,
+    refuses: bool,
+}
+
+impl Plugin for Mourner {
+    const ID: &'static str = "mourner";
+
+    fn install(&self, setup: &mut Setup<'_, Self>) {
+        setup.on_sessions_ended(Self::mourn);
+    }
+}
+
+impl Mourner {
+    async fn mourn(&self, tx: &mut Tx, ended: &[Ended]) -> Result<()> {
+        for ended in ended {
+            let Ended::Session { id, .. } = ended else { continue };
+            let is_there = tx.find(model::Session::ID.eq(id)).await?.is_some();
+            self.diary.write(format!("{id}, still there: {is_there}"));
+        }
+        if self.refuses { Err(narthex::Error::internal("not now")) } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_and_what_follows_from_it_are_one() {
+    for refuses in [false, true] {
+        let diary = Diary::default();
+        let app = TestApp::with(Mourner { diary: diary.clone(), refuses }).await;
+        let browser = ada(&app).await;
+        let id =
+            browser.get("/get-session").await.json()["session"]["id"].as_str().expect("an id").to_owned();
+        let _ = browser.post("/sign-out", json!({})).await.expecting(if refuses { 500 } else { 200 });
+        assert_eq!(diary.read(), [format!("{id}, still there: false")]);
+        let rows = app.store().count(model::Session::ID.eq(&*id)).await.expect("the database answers");
+        assert_eq!(rows, u64::from(refuses), "what a plugin could not write down is undone");
+    }
 }
