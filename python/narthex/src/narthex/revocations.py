@@ -23,7 +23,7 @@ from .clock import Clock
 from .errors import AuthError, ConfigurationError, InvalidCredential, Unavailable
 from .fetch import Abort, Fetch, FetchError, Response
 from .jwks import Keys
-from .steps import Flights, Steps, drive
+from .steps import Flights, Steps, drive, forget_after_fork
 
 TYPE = "revocations+jwt"
 AUDIENCE = "urn:narthex:revocations"
@@ -151,6 +151,12 @@ class Revocations:
         self._stop = threading.Event()
         self._abort = Abort()
         self._thread: threading.Thread | None = None
+        forget_after_fork(self)
+
+    def forget(self) -> None:
+        """Begins anew in the child of a fork, which has the list but not the thread."""
+        # Cutting the connection here would cut the parent's: it is the same one.
+        self._lock, self._thread, self._abort = threading.Lock(), None, Abort()
 
     def check_token(self, user_id: str, session_id: str | None, issued: float | None) -> Steps[None]:
         """As `check`; a token that names no session is refused, as configured, because no sign-out would end it."""

@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .errors import AuthError, Unavailable
 
@@ -53,15 +53,27 @@ async def drive_async(steps: Steps[T]) -> T:
         return value
 
 
-def _forget_flights() -> None:
-    # The threads stayed with the parent: who waited for them here would wait for ever.
-    for flights in _all_flights:
-        flights.forget()
+class Forkable(Protocol):
+    """What threads stand behind."""
+
+    def forget(self) -> None:
+        """Begins anew in the child of a fork: the threads, and what they held, stayed with the parent."""
 
 
-_all_flights: weakref.WeakSet[Flights] = weakref.WeakSet()
+def forget_after_fork(one: Forkable) -> None:
+    """Tells of something that is to forget its threads in the child of a fork."""
+    _forkable.add(one)
+
+
+def _forget() -> None:
+    # Who waited here for a thread of the parent would wait for ever.
+    for one in _forkable:
+        one.forget()
+
+
+_forkable: weakref.WeakSet[Forkable] = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_flights)
+    os.register_at_fork(after_in_child=_forget)
 
 
 class Flights:
@@ -71,7 +83,7 @@ class Flights:
         self._most = most
         self._lock = threading.Lock()
         self._running: dict[object, Future[Any]] = {}
-        _all_flights.add(self)
+        forget_after_fork(self)
 
     def forget(self) -> None:
         """Begins anew in the child of a fork."""
