@@ -19,7 +19,7 @@ StartBetterAuth = Callable[..., Server]
 
 def application(server: Server, **options: Any) -> TestClient:
     # Sessions are asked for each time, so that a sign-out is seen at once.
-    auth = Auth(issuer=server.origin, session_options=SessionOptions(lifetime=0), **options)
+    auth = Auth(issuer=server.origin, **{"session_options": SessionOptions(lifetime=0), **options})
     app = FastAPI(lifespan=auth.lifespan)
 
     @app.get("/me")
@@ -98,15 +98,22 @@ def test_sessions_are_asked_for_by_bearer_and_cookie_until_they_end(start_better
         assert client.get("/me", headers={"cookie": other.cookies}).status_code == 200
 
 
-def test_the_cookie_cache_is_forwarded_and_not_believed_here(start_better_auth: StartBetterAuth) -> None:
-    server = start_better_auth(BOTH, session={"cookieCache": {"enabled": True}})
+def test_a_sign_out_is_seen_although_the_browser_kept_its_cookie_cache(start_better_auth: StartBetterAuth) -> None:
+    server = start_better_auth(BOTH, session={"cookieCache": {"enabled": True, "maxAge": 300}})
     ada = signed_up(server)
     ada.ask("/get-session")
+    cookies = {"cookie": ada.cookies}
     assert "session_data" in ada.cookies
     with application(server) as client:
-        assert client.get("/me", headers={"cookie": ada.cookies}).json()["email"] == "ada@example.com"
+        assert client.get("/me", headers=cookies).json()["email"] == "ada@example.com"
         alone = "; ".join(pair for pair in ada.cookies.split("; ") if "session_data" in pair)
         assert client.get("/me", headers={"cookie": alone}).status_code == 401
+        ada.ask("/sign-out", {})
+        assert client.get("/me", headers=cookies).status_code == 401
+    # Who says so believes the cache, as the server does: it is all there is of a session without a database.
+    options = SessionOptions(lifetime=0, cookie_cache=True)
+    with application(server, session_options=options) as client:
+        assert client.get("/me", headers=cookies).json()["email"] == "ada@example.com"
 
 
 def test_fields_roles_and_bans_are_read(start_better_auth: StartBetterAuth) -> None:

@@ -78,11 +78,45 @@ def test_only_the_servers_own_cookies_are_forwarded(server: Server, clock: FakeC
     user = auth.authenticate(request(cookie))
     assert (user.id, user.email, user.session_id, user.via) == ("user-1", "a@example.com", "s1", "cookie")
     path, headers = server.asked[0]
+    assert path == "/api/auth/get-session?disableCookieCache=true&disableRefresh=true"
+    assert headers["cookie"] == "better-auth.session_token=abc.sig%3D"
+    assert "authorization" not in headers
+    # The server's copy of the session, where there is no other.
+    auth = asking(server, clock, session_options=SessionOptions(cookie_cache=True))
+    auth.authenticate(request(cookie))
+    path, headers = server.asked[1]
     assert path == "/api/auth/get-session?disableRefresh=true"
     assert headers["cookie"] == (
         "better-auth.session_data.0=one; better-auth.session_data.1=two; better-auth.session_token=abc.sig%3D"
     )
-    assert "authorization" not in headers
+
+
+def test_an_answer_about_another_session_lets_nobody_in(server: Server, clock: FakeClock) -> None:
+    for token, expected in (
+        ("abc", "user-1"),
+        ("abd", "unavailable"),
+        ("ab", "unavailable"),
+        ("", "unavailable"),
+        (7, "unavailable"),
+    ):
+        server.handler = answer(200, session_body(clock, session={"token": token}))
+        for one in (request(COOKIE), request(bearer="abc"), request(bearer="abc.c2ln"), request(bearer="abc%2Ec2ln")):
+            assert outcome(asking(server, clock), one) == expected, (token, one)
+
+
+def test_what_the_server_says_of_the_session_is_there_without_its_token(server: Server, clock: FakeClock) -> None:
+    server.handler = answer(200, session_body(clock, session={"token": "abc", "impersonatedBy": "admin-1"}))
+    auth = asking(server, clock)
+    user = auth.authenticate(request(COOKIE))
+    assert user.session_fields["impersonatedBy"] == "admin-1"
+    assert "token" not in user.session_fields
+    # What one request does to it is not remembered for the next.
+    vars(user)["session_fields"].clear()
+    assert auth.authenticate(request(COOKIE)).session_fields["impersonatedBy"] == "admin-1"
+    assert len(server.asked) == 1
+    issuer = Issuer(ISSUER, clock=clock)
+    with issuer.serving(auth := Authenticator(issuer=ISSUER, clock=clock)):
+        assert auth.verify(issuer.token()).session_fields == {}
 
 
 def test_a_secure_cookie_goes_before_one_that_anybody_on_the_network_may_set(server: Server, clock: FakeClock) -> None:

@@ -90,7 +90,6 @@ class Authenticator(Generic[UserT]):
         self._audience = _audience(audience)
         self._cookies = cookies
         self._session_tokens = session_tokens
-        self._names = CookieNames(cookie_prefix)
         self._trusted = frozenset(_origin(origin) for origin in trusted_origins)
         self._types = frozenset(kind.lower() for kind in token_types)
         if REVOCATIONS_TYPE in self._types:
@@ -100,6 +99,7 @@ class Authenticator(Generic[UserT]):
         self._jwks_url = None if jwks_url is None else _checked("jwks_url", jwks_url).geturl()
         self._jwks_options = jwks_options or JwksOptions()
         self._session_options = session_options or SessionOptions()
+        self._names = CookieNames(cookie_prefix, self._session_options.cookie_cache)
         self._fixed = _fixed_keys(secret, jwks, jwks_url)
         if secret is None:
             if self._issuer is None:
@@ -258,13 +258,15 @@ class Authenticator(Generic[UserT]):
             if credential.kind == "cookie":
                 raise SessionEnded(str(error), reason=error.reason, detail=error.detail) from None
             raise
-        return self._user(session.user, session.id, credential.kind)
+        return self._user(session.user, session.id, credential.kind, session.fields)
 
-    def _user(self, values: Mapping[str, Any], session_id: str | None, via: str) -> UserT:
+    def _user(
+        self, values: Mapping[str, Any], session_id: str | None, via: str, fields: Mapping[str, Any] | None = None
+    ) -> UserT:
         if values.get("banned") and not self._ban_is_over(values.get("banExpires")):
             raise Forbidden("The account is banned", reason="banned")
         user_type = self._user_type or self._declared_type()
-        return user_type(values, session_id=session_id, via=via)
+        return user_type(values, session_id=session_id, via=via, session_fields=fields)
 
     def _ban_is_over(self, end: object) -> bool:
         if end is None:

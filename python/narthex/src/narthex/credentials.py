@@ -40,6 +40,12 @@ class Credential:
     kind: Literal["token", "session", "cookie"]
     value: str = field(repr=False)
 
+    def is_for(self, token: str) -> bool:
+        """Whether it is of the session that has this token."""
+        values = [pair.partition("=")[2] for pair in self.value.split("; ")] if self.kind == "cookie" else [self.value]
+        plain = [urllib.parse.unquote(value) for value in values]
+        return any(value == token or value.startswith(f"{token}.") for value in plain)
+
 
 def bearer(request: Request) -> Credential | None:
     """The bearer credential: a JWT, or a session token that only the server understands."""
@@ -82,6 +88,8 @@ class CookieNames:
     """The server's cookies, and no others: what else the application has is not the server's business."""
 
     prefix: str
+    # Whether the server's copy of the session is handed on, which it keeps in the browser for some minutes.
+    cache: bool = False
 
     def credential(self, headers: Sequence[str]) -> Credential | None:
         """The session's cookies as one `Cookie` header, in an order of their own."""
@@ -116,10 +124,10 @@ class CookieNames:
         if not plain.startswith(f"{self.prefix}."):
             return False
         key = plain[len(self.prefix) + 1 :]
+        if key == "session_token" or not self.cache:
+            return key == "session_token"
         # Large data is spread over session_data.0, session_data.1, ...
-        return key in ("session_token", "session_data") or (
-            key.startswith("session_data.") and key[13:].isdecimal() and len(key) <= 15
-        )
+        return key == "session_data" or (key.startswith("session_data.") and key[13:].isdecimal() and len(key) <= 15)
 
 
 def check_origin(request: Request, trusted: frozenset[str]) -> None:

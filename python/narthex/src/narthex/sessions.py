@@ -6,6 +6,7 @@ import hashlib
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,6 +33,8 @@ class SessionOptions:
     lifetime: float = 10
     most_cached: int = 10_000
     timeout: float = 5
+    # A server without a database has its sessions nowhere else. Any other would go by what it wrote minutes ago.
+    cookie_cache: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Session:
 
     id: str | None
     user: dict[str, Any] = field(repr=False)
+    fields: Mapping[str, Any] = field(repr=False)
     asked: float
 
 
@@ -55,7 +59,8 @@ class Sessions:
 
     def __init__(self, url: str, options: SessionOptions, fetch: Fetch, clock: Clock):
         # The renewed cookies could not be handed on, so the session is not renewed.
-        self._url = f"{url}?disableRefresh=true"
+        cache = "" if options.cookie_cache else "disableCookieCache=true&"
+        self._url = f"{url}?{cache}disableRefresh=true"
         self._options = options
         self._fetch = fetch
         self._clock = clock
@@ -103,14 +108,14 @@ class Sessions:
             _log.warning("%s answered %d", self._url, response.status)
             raise Unavailable(f"/get-session answered {response.status}", retry_after=_seconds(response.headers))
         else:
-            answer = self._read(response.body, asked, until)
+            answer = self._read(response.body, credential, asked, until)
         with self._lock:
             self._answers[key] = answer
             while len(self._answers) > self._options.most_cached:
                 self._answers.popitem(last=False)
         return answer
 
-    def _read(self, body: bytes, asked: float, until: float) -> _Answer:
+    def _read(self, body: bytes, credential: Credential, asked: float, until: float) -> _Answer:
         if body.strip() == b"null":
             return _Answer(None, until, float("inf"))
         try:
@@ -121,6 +126,10 @@ class Sessions:
             user_id = user.get("id")
             if not isinstance(user_id, str) or not user_id or session.get("userId", user_id) != user_id:
                 raise Malformed("the session is not the user's")
+            token = session.pop("token", None)
+            if token is not None and not (isinstance(token, str) and credential.is_for(token)):
+                # A cache or a proxy between may have mixed up two answers.
+                raise Malformed("the session is another than was asked for")
             expires = moment(session.get("expiresAt"))
             session_id = session.get("id")
             if session_id is not None and not isinstance(session_id, str):
@@ -130,7 +139,7 @@ class Sessions:
             raise Unavailable(f"the session is not understood: {error}") from error
         if self._clock.now() >= expires:
             return _Answer(None, until, float("inf"))
-        return _Answer(Session(session_id, user, asked), until, expires)
+        return _Answer(Session(session_id, user, session, asked), until, expires)
 
 
 def moment(value: object) -> float:

@@ -128,6 +128,7 @@ class Issuer:
         self._sessions[token] = {
             "session": {
                 "id": f"session-{token[:8]}",
+                "token": token,
                 "userId": user_id,
                 "expiresAt": _date(now + expires_in),
                 "createdAt": _date(now),

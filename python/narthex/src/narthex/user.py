@@ -42,12 +42,22 @@ class User(Mapping[str, Any]):
         # Not annotations at run time: these are set by `__init__` and never read from the claims by that name.
         session_id: str | None
         via: Literal["token", "cookie", "session"]
+        # What the server said of the session, without its token; empty with a token.
+        session_fields: Mapping[str, Any]
 
-    def __init__(self, claims: Mapping[str, Any], *, session_id: str | None = None, via: str = "token"):
+    def __init__(
+        self,
+        claims: Mapping[str, Any],
+        *,
+        session_id: str | None = None,
+        via: str = "token",
+        session_fields: Mapping[str, Any] | None = None,
+    ):
         values = self.__dict__
         values["_claims"] = claims
         values["session_id"] = session_id
         values["via"] = via
+        values["session_fields"] = dict(session_fields or {})
         for name, (wire, check, required) in _fields(type(self)).items():
             value = claims.get(name, claims.get(wire))
             if value is None and not required:
