@@ -98,6 +98,19 @@ def test_sessions_are_asked_for_by_bearer_and_cookie_until_they_end(start_better
         assert client.get("/me", headers={"cookie": other.cookies}).status_code == 200
 
 
+def test_cookies_by_other_names_are_found(start_better_auth: StartBetterAuth) -> None:
+    for advanced, options in (
+        ({"cookiePrefix": "shop"}, {"cookie_prefix": "shop"}),
+        ({"cookies": {"session_token": {"name": "sid"}}}, {"cookie_name": "sid"}),
+    ):
+        server = start_better_auth(BOTH, advanced=advanced)
+        ada = signed_up(server)
+        with application(server, **options) as client:
+            assert client.get("/me", headers={"cookie": ada.cookies}).json()["email"] == "ada@example.com"
+        with application(server) as client:
+            assert client.get("/me", headers={"cookie": ada.cookies}).status_code == 401
+
+
 def test_a_sign_out_is_seen_although_the_browser_kept_its_cookie_cache(start_better_auth: StartBetterAuth) -> None:
     server = start_better_auth(BOTH, session={"cookieCache": {"enabled": True, "maxAge": 300}})
     ada = signed_up(server)

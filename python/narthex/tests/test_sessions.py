@@ -15,6 +15,7 @@ from narthex import (
     AmbiguousCredential,
     Authenticator,
     AuthError,
+    ConfigurationError,
     Forbidden,
     InvalidCredential,
     NotAuthenticated,
@@ -117,6 +118,23 @@ def test_what_the_server_says_of_the_session_is_there_without_its_token(server: 
     issuer = Issuer(ISSUER, clock=clock)
     with issuer.serving(auth := Authenticator(issuer=ISSUER, clock=clock)):
         assert auth.verify(issuer.token()).session_fields == {}
+
+
+def test_the_session_cookie_may_have_a_name_of_its_own(server: Server, clock: FakeClock) -> None:
+    server.handler = answer(200, session_body(clock))
+    auth = asking(server, clock, cookie_name="sid")
+    assert outcome(auth, request(f"{COOKIE}; xsid=1; sid.session_token=2")) == "missing"
+    assert outcome(auth, request(f"{COOKIE}; sid=abc.sig")) == "user-1"
+    assert server.asked[-1][1]["cookie"] == "sid=abc.sig"
+    assert outcome(auth, request("sid=abc.sig; __Secure-sid=def.sig")) == "user-1"
+    assert server.asked[-1][1]["cookie"] == "__Secure-sid=def.sig"
+    assert outcome(auth, request("sid=abc.sig; sid=def.sig")) == "ambiguous"
+    # The same session twice is one credential.
+    assert outcome(auth, request("sid=abc.sig", bearer="abc")) == "user-1"
+    assert outcome(auth, request("sid=abc.sig", bearer="def")) == "ambiguous"
+    for name in ("a b", "a;b", "a=b", "__Secure-sid", "é"):
+        with pytest.raises(ConfigurationError, match="cookie_name"):
+            asking(server, clock, cookie_name=name)
 
 
 def test_a_secure_cookie_goes_before_one_that_anybody_on_the_network_may_set(server: Server, clock: FakeClock) -> None:

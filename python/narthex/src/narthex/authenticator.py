@@ -60,6 +60,7 @@ class Authenticator(Generic[UserT]):
         user_type: type[UserT] | None = None,
         cookies: bool = True,
         cookie_prefix: str = "better-auth",
+        cookie_name: str | None = None,
         session_tokens: bool = True,
         session_options: SessionOptions | None = None,
         trusted_origins: Iterable[str] = (),
@@ -99,7 +100,7 @@ class Authenticator(Generic[UserT]):
         self._jwks_url = None if jwks_url is None else _checked("jwks_url", jwks_url).geturl()
         self._jwks_options = jwks_options or JwksOptions()
         self._session_options = session_options or SessionOptions()
-        self._names = CookieNames(cookie_prefix, self._session_options.cookie_cache)
+        self._names = CookieNames(cookie_prefix, self._session_options.cookie_cache, cookie_name)
         self._fixed = _fixed_keys(secret, jwks, jwks_url)
         if secret is None:
             if self._issuer is None:

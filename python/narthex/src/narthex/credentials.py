@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .errors import AmbiguousCredential, Forbidden, InvalidCredential
+from .errors import AmbiguousCredential, ConfigurationError, Forbidden, InvalidCredential
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Beyond this a session token or a cookie is no such thing.
 LONGEST_SESSION_TOKEN = 1024
 LONGEST_COOKIES = 64 * 1024
 
+# What a cookie may be called (RFC 6265).
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OPAQUE = re.compile(r"[A-Za-z0-9._~+/=%-]+")
 _COOKIE_VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")
 
@@ -90,6 +92,17 @@ class CookieNames:
     prefix: str
     # Whether the server's copy of the session is handed on, which it keeps in the browser for some minutes.
     cache: bool = False
+    # What the server calls the session's cookie instead; `__Secure-` goes before it all the same.
+    named: str | None = None
+
+    def __post_init__(self) -> None:
+        if _COOKIE_NAME.fullmatch(self.session) is None or self.session.startswith("__Secure-"):
+            raise ConfigurationError(f"cookie_name: {self.session!r} is no name of a cookie, or has __Secure- in front")
+
+    @property
+    def session(self) -> str:
+        """The name of the session's cookie without HTTPS."""
+        return self.named or f"{self.prefix}.session_token"
 
     def credential(self, headers: Sequence[str]) -> Credential | None:
         """The session's cookies as one `Cookie` header, in an order of their own."""
@@ -107,25 +120,28 @@ class CookieNames:
                 if _COOKIE_VALUE.fullmatch(value) is None:
                     raise InvalidCredential("a cookie is not written as one", detail="The session is not valid")
                 found[name] = value
-        if any(name.startswith("__Secure-") and "session_token" in name for name in found):
+        if f"__Secure-{self.session}" in found:
             # What can be set without HTTPS does not count beside what cannot.
             found = {name: value for name, value in found.items() if name.startswith("__Secure-")}
-        if not any(name.endswith(".session_token") for name in found):
+        if not any(self._is_session(name) for name in found):
             return None
         return Credential("cookie", "; ".join(f"{name}={value}" for name, value in sorted(found.items())))
 
     def token(self, cookie: Credential) -> str:
         """The session token that the cookies hold, as a bearer would write it."""
         pairs = (pair.partition("=") for pair in cookie.value.split("; "))
-        return next(urllib.parse.unquote(value) for name, _, value in pairs if name.endswith(".session_token"))
+        return next(urllib.parse.unquote(value) for name, _, value in pairs if self._is_session(name))
+
+    def _is_session(self, name: str) -> bool:
+        return name.removeprefix("__Secure-") == self.session
 
     def _is_ours(self, name: str) -> bool:
+        if self._is_session(name) or not self.cache:
+            return self._is_session(name)
         plain = name.removeprefix("__Secure-")
         if not plain.startswith(f"{self.prefix}."):
             return False
         key = plain[len(self.prefix) + 1 :]
-        if key == "session_token" or not self.cache:
-            return key == "session_token"
         # Large data is spread over session_data.0, session_data.1, ...
         return key == "session_data" or (key.startswith("session_data.") and key[13:].isdecimal() and len(key) <= 15)
 

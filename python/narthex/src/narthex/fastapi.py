@@ -138,7 +138,7 @@ class Auth(Authenticator[UserT]):
         schemes = [_Scheme("bearer", bearer)]
         if self._sessions is not None and self._cookies:
             place: Any = {"in": APIKeyIn.cookie}
-            cookie = APIKey(**place, name=f"{self._names.prefix}.session_token", description="The session's cookie")
+            cookie = APIKey(**place, name=self._names.session, description="The session's cookie")
             schemes.append(_Scheme("session", cookie))
         return schemes
 
