@@ -106,6 +106,8 @@ class CookieNames:
 
     def credential(self, headers: Sequence[str]) -> Credential | None:
         """The session's cookies as one `Cookie` header, in an order of their own."""
+        if not headers:
+            return None
         if sum(len(header) for header in headers) > LONGEST_COOKIES:
             raise InvalidCredential("the cookies are too long", detail="The session is not valid")
         found: dict[str, str] = {}

@@ -7,7 +7,6 @@ only agree with it.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import functools
 import hmac
@@ -38,12 +37,15 @@ class Malformed(ValueError):
     """Something is not written as it must be. The text never repeats the token."""
 
 
+_TO_STANDARD, _TO_URL = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
+
+
 def decode_base64url(text: str | bytes) -> bytes:
     """Reads the one canonical spelling of some bytes."""
     data = text.encode() if isinstance(text, str) else text
     try:
-        raw = base64.urlsafe_b64decode(data + b"=" * (-len(data) % 4))
-    except (binascii.Error, ValueError):
+        raw = binascii.a2b_base64(data.translate(_TO_STANDARD) + b"=" * (-len(data) % 4))
+    except ValueError:
         raise Malformed("not base64url") from None
     # Python skips what is not in the alphabet and drops stray bits; what was read must be what was written.
     if encode_base64url(raw) != data:
@@ -53,7 +55,7 @@ def decode_base64url(text: str | bytes) -> bytes:
 
 def encode_base64url(raw: bytes) -> bytes:
     """Base64url without padding."""
-    return base64.urlsafe_b64encode(raw).rstrip(b"=")
+    return binascii.b2a_base64(raw, newline=False).translate(_TO_URL).rstrip(b"=")
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

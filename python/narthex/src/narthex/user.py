@@ -80,6 +80,10 @@ class User(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         return self._claims[name]
 
+    def get(self, key: str, default: Any = None, /) -> Any:
+        """A claim, or the default; `Mapping` would raise and catch an error for each that is missing."""
+        return self._claims.get(key, default)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._claims)
 
@@ -115,6 +119,7 @@ class User(Mapping[str, Any]):
 
 
 _Check = typing.Callable[[object], bool]
+_PLAIN = frozenset({str, int, bool, list, dict, type(None)})
 _known: dict[type[User], dict[str, tuple[str, _Check, bool]]] = {}
 
 
@@ -146,6 +151,9 @@ def _check(name: str, hint: Any) -> _Check:
     if hint is None or hint is type(None):
         return lambda value: value is None
     if origin in (Union, types.UnionType):
+        if _PLAIN.issuperset(arguments):
+            # `str | None`, as nearly all are, at once.
+            return lambda value: type(value) in arguments
         checks = [_check(name, argument) for argument in arguments]
         return lambda value: any(check(value) for check in checks)
     if origin is Literal:
