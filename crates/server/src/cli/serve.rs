@@ -11,7 +11,12 @@ use crate::{
 use http::HeaderValue;
 use narthex::{Auth, store::without_password};
 use serde_json::json;
-use std::{io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::signal;
 use url::Url;
 
@@ -101,13 +106,8 @@ async fn serve(
         Some(address) => Some(bind(&Listen::Tcp(address)).await.map_err(Failure::Failed)?),
         None => None,
     };
-    let metrics =
-        for_metrics.as_ref().map(Socket::port_address).transpose().map_err(Failure::failed)?.flatten();
-    let listening = Listening {
-        everything: socket.port_address().map_err(Failure::failed)?.map_or(listen, Listen::Tcp),
-        redirect: second.as_ref().map(Socket::port_address).transpose().map_err(Failure::failed)?.flatten(),
-        metrics,
-    };
+    let listening =
+        Listening::of(listen, &socket, second.as_ref(), for_metrics.as_ref()).map_err(Failure::failed)?;
 
     let hsts = tls.strict_transport_security(&base_url).and_then(|value| HeaderValue::try_from(value).ok());
     let handler = |hsts, purpose| Handler {
@@ -245,6 +245,25 @@ struct Listening {
     everything: Listen,
     redirect: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
+}
+
+impl Listening {
+    fn of(
+        listen: Listen,
+        everything: &Socket,
+        redirect: Option<&Socket>,
+        metrics: Option<&Socket>,
+    ) -> io::Result<Self> {
+        let address = |socket: Option<&Socket>| {
+            let address = socket.map(Socket::port_address).transpose()?;
+            Ok::<_, io::Error>(address.flatten())
+        };
+        Ok(Self {
+            everything: everything.port_address()?.map_or(listen, Listen::Tcp),
+            redirect: address(redirect)?,
+            metrics: address(metrics)?,
+        })
+    }
 }
 
 /// What is said once requests are answered.

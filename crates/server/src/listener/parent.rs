@@ -25,7 +25,7 @@ pub(crate) async fn parent_gone() {
     match reader {
         Ok(_) => drop(told.await),
         Err(error) => {
-            tracing::error!(%error, "stopping: the end of the program that started this one would not be noticed")
+            tracing::error!(%error, "stopping: the end of the program that started this one would not be noticed");
         }
     }
 }

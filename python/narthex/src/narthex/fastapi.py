@@ -21,6 +21,7 @@ from .authenticator import Authenticator
 from .connection import request_of_scope
 from .credentials import Request
 from .errors import AuthError
+from .lifespan import lifespan as lifespan
 from .permissions import Permissions
 from .requirement import Requirement
 from .user import UserT

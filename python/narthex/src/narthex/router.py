@@ -7,10 +7,7 @@ Better Auth's client asks. Both only forward: what is judged is judged by Narthe
 from __future__ import annotations
 
 import os
-import shutil
-import sysconfig
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from .forward import Forwarder, Target
@@ -24,8 +21,8 @@ try:
 except ImportError as error:
     raise ImportError("this needs FastAPI: pip install 'narthex[server]'") from error
 
-from .errors import ConfigurationError
 from .fastapi import _Scheme
+from .server import find_binary
 from .token_api import PREFIX, Endpoint, TokenApi, described_by_binary, described_in, described_without_fields
 
 PathLike = str | os.PathLike[str]
@@ -61,7 +58,7 @@ def auth_router(
     elif url is not None and binary is None and config is None:
         document = described_without_fields()
     else:
-        document = described_by_binary(binary or _binary(), config, environment)
+        document = described_by_binary(find_binary(binary), config, environment)
     api = TokenApi(document)
     forwarder, find = Forwarder(), _finder(url, base_path)
     router = AuthRouter(lifespan=forwarder.lifespan)
@@ -133,16 +130,3 @@ def _running(request: Request) -> Target | None:
 
 def _nobody() -> Response:
     return Forwarder.away("none is running; start it with FastAPI(lifespan=narthex.fastapi.lifespan()), or say url=")
-
-
-def _binary() -> str:
-    """Where the binary is: named, beside this Python as the wheel has it, or on the `PATH`."""
-    named = os.environ.get("NARTHEX_BIN")
-    beside = Path(sysconfig.get_path("scripts"), "narthex")
-    found = named or shutil.which(beside) or shutil.which("narthex")
-    if not found:
-        raise ConfigurationError(
-            "the binary narthex is not there: pip install 'narthex[server]', or name it in NARTHEX_BIN; "
-            "what it would say can also be given as openapi="
-        )
-    return found
