@@ -146,17 +146,20 @@ impl Jwt {
     }
 
     async fn read(&self, cx: &mut Ctx, algorithm: Algorithm, now: Time) -> Result<Ready> {
-        let mut keys =
-            cx.store().list(newest(Jwk::EXPIRES_AT.eq(None::<Time>).or(Jwk::EXPIRES_AT.gt(now)))).await?;
+        let mut keys = cx.store().list(signing(now)).await?;
         keys.retain(|key| key.algorithm(self) == Some(algorithm));
-        let chosen = match choose(&keys, now) {
-            Some(chosen) => chosen,
-            None => &self.make(cx, algorithm).await?,
+        if keys.is_empty() {
+            self.make_first(cx, algorithm, now).await?;
+            keys = cx.store().list(signing(now)).await?;
+            keys.retain(|key| key.algorithm(self) == Some(algorithm));
+        }
+        let Some(chosen) = choose(&keys, now) else {
+            return Err(Error::internal("the key that was made is gone"));
         };
         let is_last = keys.first().is_none_or(|newest| newest.id == chosen.id);
         if is_last && self.is_ending(chosen, now) {
             // Until it has ended there is time to try again.
-            match self.make(cx, algorithm).await {
+            match self.make_next(cx, algorithm).await {
                 Ok(next) => tracing::info!(kid = next.id, "made the key that signs next"),
                 Err(error) => {
                     tracing::error!(
@@ -207,8 +210,27 @@ impl Jwt {
         SigningKey::from_jwk(text.expose(), algorithm).map_err(|error| problem(error.to_string()))
     }
 
-    /// A new key pair, in the table.
-    async fn make(&self, cx: &mut Ctx, algorithm: Algorithm) -> Result<Jwk> {
+    /// A key pair where there is none. Of several processes that want one at once all are to sign with the same, or else
+    /// whoever has fetched the keys in between refuses the tokens of some.
+    async fn make_first(&self, cx: &mut Ctx, algorithm: Algorithm, now: Time) -> Result<()> {
+        let key = self.generate(cx, algorithm).await?;
+        cx.transact(async |tx: &mut Tx| {
+            let there = tx.list(signing(now)).await?;
+            if !there.iter().any(|other| other.algorithm(self) == Some(algorithm)) {
+                tx.create(&key).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn make_next(&self, cx: &mut Ctx, algorithm: Algorithm) -> Result<Jwk> {
+        let key = self.generate(cx, algorithm).await?;
+        cx.transact(async |tx: &mut Tx| tx.create(&key).await).await
+    }
+
+    /// A new key pair, not yet in the table.
+    async fn generate(&self, cx: &mut Ctx, algorithm: Algorithm) -> Result<Jwk> {
         let modulus = self.jwks.pair(algorithm).and_then(|KeyPair { modulus_length, .. }| *modulus_length);
         let made = cx.compute(move || {
             let key = SigningKey::generate(algorithm, modulus)?;
@@ -223,7 +245,7 @@ impl Jwt {
             serde_json::Value::from(encrypted).to_string()
         };
         let now = cx.now();
-        let key = Jwk {
+        Ok(Jwk {
             id: cx.new_id(),
             public_key,
             private_key,
@@ -233,8 +255,7 @@ impl Jwt {
             crv: algorithm.curve().map(str::to_owned),
             extra: Record::default(),
             hidden: Record::default(),
-        };
-        cx.transact(async |tx: &mut Tx| tx.create(&key).await).await
+        })
     }
 
     /// What is published, in the order in which it was made. There is at least one key where one would sign.
@@ -260,6 +281,11 @@ impl Jwt {
     pub(super) async fn key(&self, cx: &Ctx, id: &str) -> Result<Option<Jwk>> {
         Ok(cx.store().find(Jwk::ID.eq(id)).await?)
     }
+}
+
+/// The keys that sign.
+fn signing(now: Time) -> Select<Jwk> {
+    newest(Jwk::EXPIRES_AT.eq(None::<Time>).or(Jwk::EXPIRES_AT.gt(now)))
 }
 
 fn newest(filter: Filter<Jwk>) -> Select<Jwk> {

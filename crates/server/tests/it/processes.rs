@@ -141,7 +141,11 @@ fn of_sixty_four_in_two_processes_who_redeem_a_verification_one_gets_it() {
 
 /// Two servers on one database, and nobody in it.
 fn two_servers(database: &Database) -> [Server; 2] {
-    fs::write(database.folder().join("narthex.toml"), QUICK).unwrap();
+    two_servers_with(database, QUICK)
+}
+
+fn two_servers_with(database: &Database, configuration: &str) -> [Server; 2] {
+    fs::write(database.folder().join("narthex.toml"), configuration).unwrap();
     let start = || {
         let mut command = command(database.folder());
         command.args(["--database", &database.url()]);
@@ -230,6 +234,24 @@ fn servers_that_start_at_once_in_an_empty_folder_share_database_and_secret() {
             let reply = server.connect().exchange(&super::client::get_session(&cookie));
             assert_eq!(reply.json()["user"]["email"], "ada@example.com");
         }
+    }
+}
+
+#[test]
+fn servers_that_want_the_first_key_at_once_sign_with_the_same() {
+    for round in 0..5 {
+        let database = Database::sqlite();
+        let servers = two_servers_with(&database, &format!("{QUICK}[plugins.jwt]\n"));
+        let statuses = at_once(&servers, &vec![get("/api/auth/jwks", ""); 8]);
+        assert_eq!(statuses, [200; 8]);
+        let cookie = servers[0].connect().exchange(&sign_up("ada@example.com")).cookie();
+        let signed_with = |server: &Server| {
+            let reply = server.connect().exchange(&get("/api/auth/token", &cookie)).json();
+            reply["token"].as_str().unwrap().split('.').next().unwrap().to_owned()
+        };
+        let [first, second] = [signed_with(&servers[0]), signed_with(&servers[1])];
+        assert_eq!(first, second, "round {round}");
+        assert_eq!(database.number("select count(*) from jwks"), 1, "round {round}");
     }
 }
 
