@@ -47,12 +47,16 @@ const REHEARSAL: [Need; 3] = [
 
 /// Builds and packs, for the target that `arguments` name or for the best one this machine has.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let triple = match arguments {
-        [] => None,
-        [flag, triple] if flag == "--target" => Some(triple.clone()),
-        _ => return Err("usage: cargo xtask dist [--target TRIPLE]".to_owned()),
-    };
-    make(triple).map(drop)
+    make(target_of(arguments, "dist")?).map(drop)
+}
+
+/// The target that the arguments of a command name, if they do.
+pub(crate) fn target_of(arguments: &[String], command: &str) -> Outcome<Option<String>> {
+    match arguments {
+        [] => Ok(None),
+        [flag, triple] if flag == "--target" => Ok(Some(triple.clone())),
+        _ => Err(format!("usage: cargo xtask {command} [--target TRIPLE]")),
+    }
 }
 
 /// Installs the archive on a Debian of its own, under systemd, and looks whether anybody is lost when the service is
@@ -68,7 +72,8 @@ pub(crate) fn rehearse() -> Outcome {
     run_command(Command::new(root().join("packaging/rehearsal/run")).arg(archive).arg(client))
 }
 
-fn make(triple: Option<String>) -> Outcome<PathBuf> {
+/// The binary that is published, and what it was built for.
+pub(crate) fn binary(triple: Option<String>) -> Outcome<(PathBuf, String)> {
     let host = host()?;
     let triple = triple.unwrap_or_else(|| best_target(&host, &installed_targets()));
     let is_for_host_processor = triple.split('-').next() == host.split('-').next();
@@ -89,12 +94,16 @@ fn make(triple: Option<String>) -> Outcome<PathBuf> {
     if is_for_host_processor {
         says_its_version(&binary)?;
     }
+    Ok((binary, triple))
+}
 
+fn make(triple: Option<String>) -> Outcome<PathBuf> {
+    let (binary, triple) = binary(triple)?;
     let folder = target().join("packages");
     let name = format!("narthex-{VERSION}-{triple}");
     collect(&binary, root(), &folder.join(&name))?;
     let licences = folder.join(&name).join("THIRD-PARTY-LICENSES");
-    fs::write(&licences, licences::collect(&triple)?)
+    fs::write(&licences, self::licences(&triple)?)
         .map_err(|error| format!("{}: {error}", licences.display()))?;
     let archive = pack(&folder, &name, &time_of_source()?)?;
     fs::remove_dir_all(folder.join(&name)).map_err(|error| format!("{name}: {error}"))?;
@@ -105,8 +114,13 @@ fn make(triple: Option<String>) -> Outcome<PathBuf> {
     Ok(archive)
 }
 
+/// The licences of everything that is in the binary for this target.
+pub(crate) fn licences(triple: &str) -> Outcome<String> {
+    licences::collect(triple)
+}
+
 /// The target that a compiler on this machine builds for by itself.
-fn host() -> Outcome<String> {
+pub(crate) fn host() -> Outcome<String> {
     let version = output(Command::new("rustc").arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).ok_or_else(|| "rustc -vV names no host".to_owned())
@@ -137,7 +151,7 @@ fn says_its_version(binary: &Path) -> Outcome {
 }
 
 /// Seconds since 1970 of what is packed: the last commit's, or `SOURCE_DATE_EPOCH` where that is set.
-fn time_of_source() -> Outcome<String> {
+pub(crate) fn time_of_source() -> Outcome<String> {
     if let Some(seconds) = std::env::var_os("SOURCE_DATE_EPOCH") {
         return Ok(seconds.to_string_lossy().into_owned());
     }
@@ -155,7 +169,7 @@ fn collect(binary: &Path, from: &Path, folder: &Path) -> Outcome {
     CONTENTS.iter().try_for_each(|(source, name)| copy(&from.join(source), &folder.join(name)))
 }
 
-fn copy(from: &Path, to: &Path) -> Outcome {
+pub(crate) fn copy(from: &Path, to: &Path) -> Outcome {
     let copied = to.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::copy(from, to));
     copied.map(|_| ()).map_err(|error| format!("{} to {}: {error}", from.display(), to.display()))
 }

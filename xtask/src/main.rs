@@ -20,6 +20,7 @@ mod steps;
 mod test;
 mod tidy;
 mod tools;
+mod wheel;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,9 @@ usage: cargo xtask <command>
                         and how much memory
   dist [options]        the archive that is published, with SHA256SUMS, in target/packages
       --target TRIPLE         a static musl binary where that target is installed, by default
+  wheel [options]       the Python package and a wheel with the binary, in target/wheels;
+                        the same options as dist
+      --check                 instead: both with the release binary, installed where nothing else is
   rehearse              installs that archive on a Debian of its own, under systemd, and restarts
                         and stops it under load; needs root
 ";
@@ -67,6 +71,10 @@ fn main() -> ExitCode {
         ("instructions", _) => instructions::run(rest),
         ("footprint", []) => bench::footprint::run(),
         ("dist", _) => dist::run(rest),
+        ("wheel", [flag]) if flag == "--check" => {
+            conformance::release_binary().and_then(|it| wheel::check(&it))
+        }
+        ("wheel", _) => wheel::run(rest),
         ("rehearse", []) => dist::rehearse(),
         ("copy", _) => copy::users(rest).and_then(copy::run_with),
         ("bench", _) => match bench::Options::parse(rest) {

@@ -19,7 +19,7 @@ const INSTALLED: &str = "installed-from";
 /// The package's own tests, types and style.
 pub(crate) fn package() -> Outcome {
     let folder = root().join("python/narthex");
-    let python = environment("package", &folder.join("requirements-test.txt"))?;
+    let python = environment("package", &folder.join("requirements-test.txt"), &[&folder])?;
     let module = |arguments: &[&str]| {
         let mut command = Command::new(&python);
         command.arg("-m").args(arguments).current_dir(&folder);
@@ -35,7 +35,7 @@ pub(crate) fn package() -> Outcome {
 /// What `PyJWT`, `joserfc`, jose and the packages for `FastAPI` make of what the binary issues.
 pub(crate) fn interop(binary: &Path, node_modules: &Path) -> Outcome {
     let folder = root().join("python/interop");
-    let python = environment("interop", &folder.join("requirements.txt"))?;
+    let python = environment("interop", &folder.join("requirements.txt"), &[&root().join("python/narthex")])?;
     let mut tests = Command::new(python);
     tests.args(["-m", "pytest", "--quiet"]).current_dir(&folder);
     // jose is there because upstream needs it.
@@ -43,9 +43,8 @@ pub(crate) fn interop(binary: &Path, node_modules: &Path) -> Outcome {
     run_command(&mut tests)
 }
 
-/// A virtual environment with these packages and ours, made once for each list; its Python.
-fn environment(name: &str, requirements: &Path) -> Outcome<PathBuf> {
-    let system = require_python()?;
+/// A virtual environment with these packages and ours in the folders `editable`, made once for each list; its Python.
+pub(crate) fn environment(name: &str, requirements: &Path, editable: &[&Path]) -> Outcome<PathBuf> {
     let folder = target().join("python").join(name);
     let python = folder.join("bin/python");
     let wanted =
@@ -54,13 +53,23 @@ fn environment(name: &str, requirements: &Path) -> Outcome<PathBuf> {
     if fs::read_to_string(&installed).is_ok_and(|old| old == wanted) && python.is_file() {
         return Ok(python);
     }
-    run_command(Command::new(system).args(["-m", "venv", "--clear"]).arg(&folder))?;
+    empty(name)?;
     let mut install = Command::new(&python);
     install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-    install.arg(requirements).arg("--editable").arg(root().join("python/narthex"));
+    install.arg(requirements);
+    for folder in editable {
+        install.arg("--editable").arg(folder);
+    }
     run_command(&mut install)?;
     fs::write(&installed, wanted).map_err(|error| format!("{}: {error}", installed.display()))?;
     Ok(python)
+}
+
+/// A new virtual environment with nothing in it; its Python.
+pub(crate) fn empty(name: &str) -> Outcome<PathBuf> {
+    let folder = target().join("python").join(name);
+    run_command(Command::new(require_python()?).args(["-m", "venv", "--clear"]).arg(&folder))?;
+    Ok(folder.join("bin/python"))
 }
 
 fn has_venv() -> Outcome<String> {

@@ -7,6 +7,7 @@ use crate::{
     redis::{self, Redis},
     steps::Steps,
     tools::{self, Outcome, cargo, run as run_command},
+    wheel,
 };
 
 /// Runs everything and reports each step.
@@ -59,5 +60,6 @@ pub(crate) fn run() -> Outcome {
         packages()?;
         python::interop(binary()?, &conformance::folder().join("node_modules"))
     });
+    steps.run("installed by pip", || wheel::check(binary()?));
     steps.finish()
 }

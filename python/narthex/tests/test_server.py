@@ -140,8 +140,8 @@ def test_it_runs_on_a_socket_that_only_this_user_reaches(program: Program) -> No
         pid = server.pid
         assert pid is not None
         serve = program.serves()[0]
-        flags = ["--config", "a.toml", "--database", "sqlite://a.db"]
-        assert serve["arguments"] == ["serve", *flags, "--listen", server.url, "--for-parent"]
+        flags = ["--listen", server.url, "--config", "a.toml", "--database", "sqlite://a.db"]
+        assert serve["arguments"] == ["serve", *flags, "--for-parent"]
         assert program.runs()[0]["arguments"] == ["config", "show", *flags]
         with pytest.raises(ServerError, match="started already"):
             server.start()

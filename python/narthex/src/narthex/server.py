@@ -127,10 +127,10 @@ class Server:
         self._ends.clear()
         try:
             binary = find_binary(self._binary)
-            environment = environment_of_child(self._options(binary))
             self._folder = _private_folder()
             self.socket = self._folder / "s"
-            command = [binary, "serve", *self._flags(), "--listen", self.url, "--for-parent"]
+            environment = environment_of_child(self._options(binary))
+            command = [binary, "serve", *self._flags(), "--for-parent"]
             child = self._spawn(command, environment)
             self._wait_until_ready(child)
         except BaseException:
@@ -181,7 +181,7 @@ class Server:
         return answer.status == 200
 
     def _flags(self) -> list[str]:
-        flags: list[str] = []
+        flags = ["--listen", self.url]
         if self._config is not None:
             flags += ["--config", os.fspath(self._config)]
         if self._database is not None:
