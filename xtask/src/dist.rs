@@ -12,7 +12,9 @@ use std::{
 
 use crate::{
     npm,
-    tools::{Need, Outcome, cargo, is_root, on_path, output, provide, root, run as run_command, target},
+    tools::{
+        Need, OPENSSL, Outcome, cargo, is_root, on_path, output, provide, root, run as run_command, target,
+    },
 };
 
 /// Every crate of the workspace has this version, so this one too.
@@ -42,7 +44,7 @@ const REHEARSAL: [Need; 3] = [
         package: "systemd-container",
         present: || on_path("systemd-nspawn").is_some(),
     },
-    Need { name: "openssl", package: "openssl", present: || on_path("openssl").is_some() },
+    OPENSSL,
 ];
 
 /// Builds and packs, for the target that `arguments` name or for the best one this machine has.

@@ -12,6 +12,7 @@ mod copy;
 mod dist;
 mod generate;
 mod instructions;
+mod mission;
 mod npm;
 mod postgres;
 mod python;
@@ -34,6 +35,8 @@ usage: cargo xtask <command>
   tidy                  the rules of the code base that no other tool knows
   generate              writes docs/reference/configuration.md from the options
   conformance [args…]   the official client against the release binary; args go to the runner
+  mission <folder>      the server-side code and .env files of the plans in that folder, run as they
+                        are written against the release binary and the Python package
   instructions          what a request costs in instructions, compared with the baseline
       --accept                makes what is counted the baseline
   bench [options]       throughput compared with a bare server and with upstream on Node
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         ("tidy", []) => tidy::run(),
         ("generate", []) => generate::run(),
         ("conformance", _) => conformance::run(rest),
+        ("mission", [folder]) => mission::run(folder.as_ref()),
         ("instructions", _) => instructions::run(rest),
         ("footprint", []) => bench::footprint::run(),
         ("dist", _) => dist::run(rest),

@@ -6,9 +6,12 @@
 //! it as `postgres` or `nobody`.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     net::TcpListener,
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -28,6 +31,18 @@ pub(crate) enum Purpose {
     Measurement,
 }
 
+/// Who may connect to a cluster, and how.
+#[derive(Clone, Copy)]
+pub(crate) struct Access<'a> {
+    pub(crate) user: &'a str,
+    /// Everybody is believed to be that user where there is none.
+    pub(crate) password: Option<&'a str>,
+    /// A folder with `server.crt` and `server.key`: then nobody gets in without TLS.
+    pub(crate) certificate: Option<&'a Path>,
+}
+
+const TRUST: Access<'static> = Access { user: "postgres", password: None, certificate: None };
+
 /// A running cluster.
 pub(crate) struct Postgres {
     server: Child,
@@ -35,6 +50,8 @@ pub(crate) struct Postgres {
     binaries: PathBuf,
     account: Option<Account>,
     port: u16,
+    user: String,
+    password: Option<String>,
 }
 
 #[derive(Clone, Copy)]
@@ -44,8 +61,13 @@ struct Account {
 }
 
 impl Postgres {
-    /// Makes and starts a cluster.
+    /// Makes and starts a cluster that lets everybody on this machine in.
     pub(crate) fn start(purpose: Purpose) -> Outcome<Self> {
+        Self::start_for(purpose, TRUST)
+    }
+
+    /// Makes and starts a cluster.
+    pub(crate) fn start_for(purpose: Purpose, access: Access<'_>) -> Outcome<Self> {
         let binaries =
             binaries().ok_or("PostgreSQL is missing; install it, for example: apt-get install postgresql")?;
         let account = if is_root() {
@@ -57,18 +79,22 @@ impl Postgres {
             None
         };
         let folder = make_folder(account, &binaries)?;
-        let data = folder.join("data");
-        let mut initdb = as_account(&binaries.join("initdb"), account);
-        initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
-        quietly(initdb.arg("--pgdata").arg(&data))?;
+        initialise(access, &binaries, account, &folder)?;
 
         // Between choosing a free port and listening on it somebody else may take it.
         let mut problem = String::new();
         for _ in 0..5 {
             let port = free_port()?;
-            let server = spawn(purpose, &binaries, account, &folder, port)?;
-            let mut postgres =
-                Self { server, folder: folder.clone(), binaries: binaries.clone(), account, port };
+            let server = spawn(purpose, access, &binaries, account, &folder, port)?;
+            let mut postgres = Self {
+                server,
+                folder: folder.clone(),
+                binaries: binaries.clone(),
+                account,
+                port,
+                user: access.user.to_owned(),
+                password: access.password.map(str::to_owned),
+            };
             match postgres.wait_until_ready() {
                 Ok(()) => return Ok(postgres),
                 Err(log) => problem = log,
@@ -80,13 +106,21 @@ impl Postgres {
 
     /// The address of one of its databases.
     pub(crate) fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+        format!("postgres://{}@127.0.0.1:{}/{database}", self.user, self.port)
+    }
+
+    /// Where it listens on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Makes an empty database.
     pub(crate) fn create_database(&self, name: &str) -> Outcome {
         let mut createdb = Command::new(self.binaries.join("createdb"));
-        createdb.args(["--host=127.0.0.1", "--username=postgres", "--port"]).arg(self.port.to_string());
+        createdb.args(["--host=127.0.0.1", "--username", &self.user, "--port"]).arg(self.port.to_string());
+        if let Some(password) = &self.password {
+            createdb.env("PGPASSWORD", password);
+        }
         quietly(createdb.arg(name))
     }
 
@@ -199,8 +233,38 @@ fn sweep(parent: &Path, account: Option<Account>, binaries: &Path) {
     }
 }
 
+/// Makes the files of a cluster.
+fn initialise(access: Access<'_>, binaries: &Path, account: Option<Account>, folder: &Path) -> Outcome {
+    let data = folder.join("data");
+    let failed = |path: &Path, error: &std::io::Error| format!("{}: {error}", path.display());
+    // Written by this user, and read by PostgreSQL's only.
+    let hand_over = |path: &Path, text: &[u8]| {
+        fs::write(path, text)
+            .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o600)))
+            .and_then(|()| account.map_or(Ok(()), |it| chown(path, Some(it.user), Some(it.group))))
+            .map_err(|error| failed(path, &error))
+    };
+    let mut initdb = as_account(&binaries.join("initdb"), account);
+    initdb.args(["--encoding=UTF8", "--locale=C", "--no-sync", "--username", access.user]);
+    if let Some(password) = access.password {
+        let file = folder.join("password");
+        hand_over(&file, password.as_bytes())?;
+        initdb.arg("--auth=scram-sha-256").arg("--pwfile").arg(file);
+    } else {
+        initdb.arg("--auth=trust");
+    }
+    quietly(initdb.arg("--pgdata").arg(&data))?;
+    let Some(certificate) = access.certificate else { return Ok(()) };
+    for name in ["server.crt", "server.key"] {
+        let file = certificate.join(name);
+        hand_over(&data.join(name), &fs::read(&file).map_err(|error| failed(&file, &error))?)?;
+    }
+    hand_over(&data.join("pg_hba.conf"), b"hostssl all all 127.0.0.1/32 scram-sha-256\n")
+}
+
 fn spawn(
     purpose: Purpose,
+    access: Access<'_>,
     binaries: &Path,
     account: Option<Account>,
     folder: &Path,
@@ -218,6 +282,9 @@ fn spawn(
     let data = folder.join("data");
     command.arg("-D").arg(&data).args(["-h", "127.0.0.1", "-p"]).arg(port.to_string()).arg("-k").arg(&data);
     command.args(["-c", "max_connections=300"]);
+    if access.certificate.is_some() {
+        command.args(["-c", "ssl=on"]);
+    }
     if purpose == Purpose::Tests {
         command.args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]);
     }

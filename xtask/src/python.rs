@@ -43,6 +43,12 @@ pub(crate) fn interop(binary: &Path, node_modules: &Path) -> Outcome {
     run_command(&mut tests)
 }
 
+/// The Python with what the plans' code for `FastAPI` and our checks of it need.
+pub(crate) fn mission() -> Outcome<PathBuf> {
+    let requirements = root().join("python/mission/requirements.txt");
+    environment("mission", &requirements, &[&root().join("python/narthex")])
+}
+
 /// A virtual environment with these packages and ours in the folders `editable`, made once for each list; its Python.
 pub(crate) fn environment(name: &str, requirements: &Path, editable: &[&Path]) -> Outcome<PathBuf> {
     let folder = target().join("python").join(name);

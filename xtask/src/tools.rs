@@ -5,9 +5,12 @@
 
 use std::{
     ffi::OsStr,
+    io::{Read, Write},
+    net::TcpStream,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 /// What a step makes, or one line saying what to do about it.
@@ -28,6 +31,10 @@ pub(crate) const STRACE: Need =
 /// Moves a process's clock: scenarios age the sessions of a running server with it.
 pub(crate) const FAKETIME: Need =
     Need { name: "faketime", package: "faketime", present: || on_path("faketime").is_some() };
+
+/// Makes certificates for servers of a run's own.
+pub(crate) const OPENSSL: Need =
+    Need { name: "openssl", package: "openssl", present: || on_path("openssl").is_some() };
 
 /// A transaction pooler: tests put it between the server and PostgreSQL. Debian has it where only root looks.
 pub(crate) const PGBOUNCER: Need = Need {
@@ -100,6 +107,20 @@ pub(crate) fn cargo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> 
     let mut command = Command::new(program);
     command.args(arguments).current_dir(root());
     command
+}
+
+/// Whether a server on this port says that it can be used.
+pub(crate) fn is_ready(port: u16) -> bool {
+    let request = "GET /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let answer = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    answer().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
 }
 
 /// Shows a command, runs it with this terminal, and fails when it does.

@@ -3,8 +3,6 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
-    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -13,7 +11,7 @@ use std::{
 use super::{Bench, on_processor};
 use crate::{
     postgres::{Postgres, free_port},
-    tools::{Outcome, run},
+    tools::{Outcome, is_ready, run},
 };
 
 /// Signs the cookies of the measurements and nothing else.
@@ -172,17 +170,4 @@ impl Bench {
         fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
         Ok(file)
     }
-}
-
-fn is_ready(port: u16) -> bool {
-    let request = "GET /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-    let answer = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    answer().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
 }
