@@ -1,5 +1,16 @@
 /** Upstream's own client against the endpoints in reach: it must get from us what it gets from upstream. */
 import { area, options, PASSWORD, scenario } from "../lib/scenario.ts";
+import type { Options } from "../lib/types.ts";
+
+/** Two that are required and one that is not. */
+const FIELDS: Options = {
+  level: { type: "string", required: true },
+  profession: { type: "string", required: true },
+  company: { type: "string", required: false },
+};
+
+const hasFields = (user: object | undefined, fields: object) =>
+  Object.entries(fields).every(([name, value]) => (user as { [field: string]: unknown } | undefined)?.[name] === value);
 
 export default area("client", [
   scenario("a-visit", { covers: ["POST /sign-up/email", "POST /sign-in/email", "GET /get-session", "POST /sign-out"] }, async (stage) => {
@@ -35,6 +46,20 @@ export default area("client", [
     await stage.result(client.signIn.email({ email: "nobody@example.com", password: PASSWORD }));
     await stage.result(client.signIn.email({ email: "ada@example.com", password: PASSWORD, callbackURL: "http://evil.example" }));
     await stage.result(client.$fetch("/get-session", { method: "POST" }));
+  }),
+
+  scenario("fields", { options: options({ user: { additionalFields: FIELDS } }), covers: ["POST /sign-up/email@user.additionalFields", "POST /sign-up/email#MISSING_FIELD", "POST /sign-up/email#PASSWORD_TOO_SHORT"] }, async (stage) => {
+    const client = stage.client();
+    const ada = { email: "ada@example.com", name: "Ada" };
+    const fields = { level: "advanced", profession: "engineer" };
+    const weak = await stage.result(client.signUp.email({ ...ada, ...fields, password: "weak" }));
+    stage.expect(weak.data === null && weak.error?.code === "PASSWORD_TOO_SHORT", "a weak password is refused");
+    const missing = await stage.result(client.signUp.email({ ...ada, level: "advanced", password: PASSWORD } as typeof ada & { password: string }));
+    stage.expect(missing.data === null && missing.error?.code === "MISSING_FIELD", "a field that is required is asked for");
+    const user = (await stage.result(client.signUp.email({ ...ada, ...fields, password: PASSWORD }))).data?.user;
+    stage.expect(hasFields(user, { ...fields, company: null }), "sign-up shows all fields, also the one that nobody gave");
+    const session = await stage.result(client.getSession());
+    stage.expect(hasFields(session.data?.user, { ...fields, company: null }), "so does the session");
   }),
 
   scenario("two-browsers", { covers: ["GET /get-session"] }, async (stage) => {

@@ -65,15 +65,19 @@ class Browser:
 def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
-    def start_one(plugins: str = "[plugins.jwt]\n[plugins.bearer]\n", **environment: str) -> Server:
+    def start_one(
+        plugins: str = "[plugins.jwt]\n[plugins.bearer]\n", *, by_variables: bool = False, **environment: str
+    ) -> Server:
         port = free_port()
         origin = f"http://localhost:{port}"
         folder = tmp_path / str(len(servers))
         folder.mkdir()
-        (folder / "narthex.toml").write_text(
-            f'base-url = "{origin}"\nlisten = "127.0.0.1:{port}"\nsecret = "{SECRET}"\n'
-            f"[rate-limit]\nenabled = false\n[metrics]\nenabled = false\n{plugins}"
-        )
+        quick = f"[rate-limit]\nenabled = false\n[metrics]\nenabled = false\n{plugins}"
+        if by_variables:
+            environment = {"PORT": str(port), "BETTER_AUTH_URL": origin, **environment}
+        else:
+            quick = f'base-url = "{origin}"\nlisten = "127.0.0.1:{port}"\nsecret = "{SECRET}"\n{quick}'
+        (folder / "narthex.toml").write_text(quick)
         process = subprocess.Popen(
             [binary(), "serve"],
             cwd=folder,
@@ -157,7 +161,7 @@ def ada(server: Server) -> Browser:
     return signed_up(server)
 
 
-def signed_up(server: Server, email: str = "ada@example.com") -> Browser:
+def signed_up(server: Server, email: str = "ada@example.com", **fields: str) -> Browser:
     browser = server.browser()
-    browser.ask("/sign-up/email", {"name": "Ada", "email": email, "password": PASSWORD})
+    browser.ask("/sign-up/email", {"name": "Ada", "email": email, "password": PASSWORD, **fields})
     return browser
