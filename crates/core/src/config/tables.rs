@@ -312,17 +312,24 @@ impl super::Config {
             (&self.user, &self.session, &self.account, &self.verification);
         let (counts, no_more, no_columns) = (&self.rate_limit, &Names::default(), &Names::default());
         let sections = [
-            ("user", &user.model_name, &user.fields, &user.additional_fields),
-            ("session", &session.model_name, &session.fields, &session.additional_fields),
-            ("account", &account.model_name, &account.fields, &account.additional_fields),
-            ("verification", &verification.model_name, &verification.fields, &verification.additional_fields),
-            ("rateLimit", &counts.model_name, &counts.fields, no_more),
-            ("audit_log", &self.audit.model_name, no_columns, no_more),
+            ("user", "user", &user.model_name, &user.fields, &user.additional_fields),
+            ("session", "session", &session.model_name, &session.fields, &session.additional_fields),
+            ("account", "account", &account.model_name, &account.fields, &account.additional_fields),
+            (
+                "verification",
+                "verification",
+                &verification.model_name,
+                &verification.fields,
+                &verification.additional_fields,
+            ),
+            ("rateLimit", "rate-limit", &counts.model_name, &counts.fields, no_more),
+            ("audit_log", "audit", &self.audit.model_name, no_columns, no_more),
         ];
-        for (name, relation, columns, additional) in sections {
+        for (name, section, relation, columns, additional) in sections {
             let fields =
                 additional.0.iter().map(|(field, options)| options.resolve(name, field, problems)).collect();
-            tables.push((name, TableLayout { name: relation.clone(), columns: columns.0.clone(), fields }));
+            let (relation, columns) = (relation.clone(), columns.0.clone());
+            tables.push((name, TableLayout { section, name: relation, columns, fields }));
         }
         Layout { ids, namespace: None, tables }
     }

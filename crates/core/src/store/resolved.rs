@@ -44,6 +44,8 @@ pub struct Layout {
 /// What the operator decides about one table.
 #[derive(Debug, Clone, Default)]
 pub struct TableLayout {
+    /// The section of the configuration that says all this.
+    pub section: &'static str,
     /// Its name in the database.
     pub name: Option<String>,
     /// Columns by declared name.
@@ -336,11 +338,12 @@ impl Schema {
 
 impl Merged {
     fn lay_out(&mut self, decisions: TableLayout, problems: &mut Vec<String>) {
-        let name = self.table.name;
+        let (name, section) = (self.table.name, decisions.section);
+        self.table.section = Some(section);
         for field in decisions.fields {
             if self.table.fields.iter().any(|other| other.name == field.name) {
                 problems.push(format!(
-                    "{name}.additional-fields.{0}: \"{name}\" has a field \"{0}\" already",
+                    "{section}.additional-fields.{0}: \"{name}\" has a field \"{0}\" already",
                     field.name
                 ));
             } else {
@@ -351,7 +354,7 @@ impl Merged {
             match self.table.fields.iter_mut().take(self.own).find(|other| other.name == field) {
                 Some(found) => found.column = Some(column.into()).filter(|column| *column != found.name),
                 None => problems.push(format!(
-                    "{name}.fields.{field} = {column:?}: \"{name}\" has no field \"{field}\"; its own are {}",
+                    "{section}.fields.{field} = {column:?}: \"{name}\" has no field \"{field}\"; its own are {}",
                     self.table
                         .fields
                         .iter()
@@ -398,14 +401,12 @@ fn check_references(merged: &[Merged], problems: &mut Vec<String>) {
 fn check_names(merged: &[Merged], problems: &mut Vec<String>) {
     let mut relations = HashMap::new();
     for Merged { table, relation, .. } in merged {
+        let section = table.section.unwrap_or(table.name);
         if let Some(problem) = no_name(relation) {
-            problems.push(format!("{}.model-name = {relation:?}: {problem}", table.name));
+            problems.push(format!("{section}.model-name = {relation:?}: {problem}"));
         }
         if relation.to_lowercase().starts_with("sqlite_") {
-            problems.push(format!(
-                "{}.model-name = {relation:?}: SQLite keeps such names for itself",
-                table.name
-            ));
+            problems.push(format!("{section}.model-name = {relation:?}: SQLite keeps such names for itself"));
         }
         if let Some(other) = relations.insert(relation.to_lowercase(), table.name) {
             problems.push(format!("\"{other}\" and \"{}\" are both kept in \"{relation}\"", table.name));

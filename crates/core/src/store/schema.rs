@@ -228,6 +228,8 @@ pub struct Table {
     pub name: &'static str,
     /// Its name in the database, where that is another.
     pub relation: Option<String>,
+    /// The section of the configuration that says so: `plugins.jwt.schema.jwks`. Its own name when absent.
+    pub section: Option<&'static str>,
     /// Its columns in upstream's order, without `id`.
     pub fields: Vec<Field>,
     /// Whether its ids are texts of ours, whatever ids the operator has chosen.
@@ -239,7 +241,14 @@ pub struct Table {
 impl Table {
     /// A table without fields yet.
     pub fn new(name: &'static str) -> Self {
-        Self { name, relation: None, fields: Vec::new(), has_own_ids: false, is_elsewhere: false }
+        Self {
+            name,
+            relation: None,
+            section: None,
+            fields: Vec::new(),
+            has_own_ids: false,
+            is_elsewhere: false,
+        }
     }
 
     /// Adds a column.

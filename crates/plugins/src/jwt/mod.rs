@@ -58,6 +58,7 @@ impl Plugin for Jwt {
         let mut table = Jwk::table();
         table.relation.clone_from(&self.schema.jwks.model_name);
         for (name, column) in &self.schema.jwks.fields.0 {
+        table.section = Some("plugins.jwt.schema.jwks");
             match table.fields.iter_mut().find(|field| field.name == **name) {
                 Some(field) => field.column = Some(column.clone().into()).filter(|column| *column != field.name),
                 None => setup.refuse(format!(

@@ -50,6 +50,18 @@ async fn every_mistake_of_a_section_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn a_name_that_no_table_can_have_is_told_by_the_option_that_says_it() {
+    for (name, problem) in [
+        ("keys!", "a name has letters, digits, _, - and $"),
+        ("sqlite_keys", "SQLite keeps such names for itself"),
+    ] {
+        let plugins = json!({ "jwt": { "schema": { "jwks": { "model-name": name } } } });
+        let problems = with(plugins).try_build().await.err().expect("it is refused").problems;
+        assert_eq!(problems, [format!("plugins.jwt.schema.jwks.model-name = {name:?}: {problem}")]);
+    }
+}
+
+#[tokio::test]
 async fn one_path_is_not_answered_by_two() {
     let plugins = json!({ "jwt": { "jwks": { "jwks-path": "/token" } } });
     let problems = with(plugins).try_build().await.err().expect("it is refused").problems;

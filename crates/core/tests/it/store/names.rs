@@ -117,6 +117,10 @@ async fn names_that_cannot_be_are_all_reported() {
             .expect("options of users");
             config.account.model_name = Some("sqlite_accounts".to_owned());
             config.verification.model_name = Some(String::new());
+            config.rate_limit.storage = Some(narthex::RateLimitStorage::Database);
+            config.rate_limit.model_name = Some("rate limit".to_owned());
+            config.rate_limit.fields = serde_json::from_value(json!({ "kee": "x" })).expect("columns");
+            config.audit.model_name = Some("audit.log".to_owned());
         })
         .try_build()
         .await;
@@ -125,6 +129,7 @@ async fn names_that_cannot_be_are_all_reported() {
     user.additional-fields.password: the name means something else already
     user.additional-fields.email: "user" has a field "email" already
     user.fields.emial = "x": "user" has no field "emial"; its own are name, email, emailVerified, image, createdAt, updatedAt
+    rate-limit.fields.kee = "x": "rateLimit" has no field "kee"; its own are key, count, lastRequest
     "user"."lost" references unknown table "team"
     "user"."id" and "user"."name" are both kept in "id"
     "user"."image" and "user"."createdAt" are both kept in "name2"
@@ -133,6 +138,8 @@ async fn names_that_cannot_be_are_all_reported() {
     "user" and "session" are both kept in "session"
     account.model-name = "sqlite_accounts": SQLite keeps such names for itself
     verification.model-name = "": a name has 1 to 63 bytes
+    audit.model-name = "audit.log": a name has letters, digits, _, - and $
+    rate-limit.model-name = "rate limit": a name has letters, digits, _, - and $
     "#);
 }
 
