@@ -627,10 +627,10 @@ impl Ctx {
         self.current.as_deref()
     }
 
-    /// Nobody pays for it where no hook could ask.
-    pub(crate) fn found(&mut self, session: &Session, user: &User) {
+    /// Whose request this is, for hooks that run after it.
+    pub(crate) fn found(&mut self, signed_in: SignedIn) {
         if !self.engine.manifest.hooks.after.is_empty() {
-            self.current = Some(Box::new(SignedIn { session: session.clone(), user: user.clone() }));
+            self.current = Some(Box::new(signed_in));
         }
     }
 

@@ -7,8 +7,7 @@
 use crate::{
     auth::Engine,
     error::chain,
-    http::Extract,
-    http::cookies,
+    http::{Extract, ReplyOf, cookies},
     input::{CoercedBoolean, Input as _, from_query},
     model,
     plugin::{Description, SessionUse},
@@ -74,7 +73,11 @@ impl Current {
 
 impl GetSession {
     /// `GET /get-session`
-    async fn get(&self, cx: &mut Ctx, Query(query): Query<GetSessionQuery>) -> Result<Json<Option<Current>>> {
+    async fn get(
+        &self,
+        cx: &mut Ctx,
+        Query(query): Query<GetSessionQuery>,
+    ) -> Result<ReplyOf<Option<Current>>> {
         no_store(cx);
         current(cx, &query, Renewal::WhenDue).await.map(|current| answer(cx, current))
     }
@@ -84,7 +87,7 @@ impl GetSession {
         &self,
         cx: &mut Ctx,
         Query(query): Query<GetSessionQuery>,
-    ) -> Result<Json<Option<Current>>> {
+    ) -> Result<ReplyOf<Option<Current>>> {
         no_store(cx);
         if !cx.config().session.defer_session_refresh {
             return Err(Error::new(
@@ -107,12 +110,13 @@ enum Renewal {
     Now,
 }
 
-/// Hooks that run after this endpoint may ask whose request it is.
-fn answer(cx: &mut Ctx, current: Option<Current>) -> Json<Option<Current>> {
-    if let Some(Current { session, user, .. }) = &current {
-        cx.found(session, user);
+/// Hooks that run after this endpoint may ask whose request it is: they get what was written, and no copy of it.
+fn answer(cx: &mut Ctx, current: Option<Current>) -> ReplyOf<Option<Current>> {
+    let reply = ReplyOf::json(&current);
+    if let Some(Current { session, user, .. }) = current {
+        cx.found(SignedIn { session, user });
     }
-    Json(current)
+    reply
 }
 
 fn no_store(cx: &mut Ctx) {
