@@ -32,7 +32,7 @@ const SESSIONS_ELSEWHERE = ["secondaryStorage", "session.storeSessionInDatabase"
 /** What decides who carries a bearer token, or is told one. */
 const BEARER = ["plugins.bearer", "plugins.bearer.requireSignature"];
 const JWT = (...names: string[]) => names.map((name) => `plugins.jwt.${name}`);
-const JWT_KEYS = JWT("jwks.remoteUrl", "jwks.keyPairConfig", "jwks.keyPairConfigs", "jwks.disablePrivateKeyEncryption", "jwks.rotationInterval", "jwks.gracePeriod", "disableSettingJwtHeader", "schema");
+const JWT_KEYS = JWT("jwks.remoteUrl", "jwks.keyPairConfig", "jwks.keyPairConfigs", "jwks.disablePrivateKeyEncryption", "jwks.rotationInterval", "jwks.gracePeriod", "disableSettingJwtHeader", "sessionCookieCache", "schema");
 const WHEN_THE_DATABASE_FAILS = "only when the database fails";
 
 export const CELLS: { [endpoint: string]: Cells } = {
@@ -138,7 +138,7 @@ export const CELLS: { [endpoint: string]: Cells } = {
     unreachable: {},
   },
   "GET /get-session": {
-    options: ["baseURL", "secrets", "plugins.jwt", ...JWT("disableSettingJwtHeader"), ...BEARER, "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh", ...PATHS, ...LIMITS, "rateLimit.window", "rateLimit.max", "rateLimit.storage", "rateLimit.customRules", ...COOKIES, ...COOKIE_CACHE, "session.cookieCache.refreshCache", ...IDS, ...SESSIONS_ELSEWHERE],
+    options: ["baseURL", "secrets", "plugins.jwt", ...JWT("disableSettingJwtHeader", "sessionCookieCache"), ...BEARER, "session.expiresIn", "session.updateAge", "session.disableSessionRefresh", "session.deferSessionRefresh", ...PATHS, ...LIMITS, "rateLimit.window", "rateLimit.max", "rateLimit.storage", "rateLimit.customRules", ...COOKIES, ...COOKIE_CACHE, "session.cookieCache.refreshCache", ...IDS, ...SESSIONS_ELSEWHERE],
     codes: [],
     unreachable: { FAILED_TO_GET_SESSION: "only when the database fails, or upstream cannot decode a cookie", VALIDATION_ERROR: "every query value is accepted as a boolean" },
   },

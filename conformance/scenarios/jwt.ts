@@ -1,4 +1,5 @@
 /** Tokens that say who is signed in, the keys that sign them, and what of the keys is told to everybody. */
+import { createHmac, createPrivateKey, sign } from "node:crypto";
 import { jwtClient } from "better-auth/client/plugins";
 import { publishedKeys } from "../lib/intents.ts";
 import { area, options, PASSWORD, type Reply, scenario, SECRET, type Stage } from "../lib/scenario.ts";
@@ -201,7 +202,8 @@ async function fields(stage: Stage) {
 
 /** The cookie that remembers the session, and only that. */
 const DATA = "better-auth.session_data";
-const remembering = (strategy: string): Options => ({ session: { cookieCache: { enabled: true, strategy } } });
+const b64 = (value: string) => Buffer.from(value, "utf8").toString("base64url");
+const remembering = (strategy: string, more: Options = {}): Options => ({ session: { cookieCache: { enabled: true, strategy, ...more } } });
 
 async function remembered(stage: Stage) {
   const ada = await stage.signUp("ada@example.com");
@@ -220,6 +222,58 @@ async function remembered(stage: Stage) {
   await session(stage, ada.cookies);
   await stage.get("/jwks");
 }
+
+/** A row and a session that are the same on every run, so that cookies made here are too. */
+const FIXED = {
+  user: { name: "Fixed", email: "fixed@example.com", emailVerified: true, image: null, createdAt: "2026-01-02T03:04:05.678Z", updatedAt: "2026-01-02T03:04:05.678Z", id: "fixeduserfixeduserfixeduserid000" },
+  session: { expiresAt: "2099-01-01T00:00:00.000Z", token: "fixedtokenfixedtokenfixedtoken00", createdAt: "2026-01-02T03:04:05.678Z", updatedAt: "2098-12-31T00:00:00.000Z", ipAddress: "", userAgent: "agent", userId: "fixeduserfixeduserfixeduserid000", id: "fixedsessionfixedsessionfixedid0" },
+};
+const FIXED_COOKIE = `better-auth.session_token=${encodeURIComponent(`${FIXED.session.token}.${createHmac("sha256", SECRET).update(FIXED.session.token).digest("base64")}`)}`;
+
+async function fixed(stage: Stage): Promise<void> {
+  const { user, session } = FIXED;
+  const row = (truth: string) => `INSERT INTO "user" ("id", "name", "email", "emailVerified", "createdAt", "updatedAt") VALUES ('${user.id}', 'Stored', '${user.email}', ${truth}, '${user.createdAt}', '${user.updatedAt}')`;
+  await stage.sql(row("1"), row("true"));
+  if (stage.scenario.secondary) return stage.keep({ set: [{ key: session.token, value: JSON.stringify({ session, user: { ...user, name: "Stored" } }), seconds: 3600 }] });
+  return stage.sql(`INSERT INTO "session" ("id", "token", "userId", "expiresAt", "createdAt", "updatedAt", "ipAddress", "userAgent") VALUES ('${session.id}', '${session.token}', '${session.userId}', '${session.expiresAt}', '${session.createdAt}', '${session.updatedAt}', '', 'agent')`);
+}
+
+/** A cookie that a key has signed. */
+function cacheSignedBy(name: Name, header: Options = {}, payload: Options = {}): string {
+  const said = { alg: name === "curve" ? "ES256" : "EdDSA", kid: name, typ: "better-auth.session-cache+jwt", ...header };
+  const claims = { session: FIXED.session, user: FIXED.user, updatedAt: 1_767_323_045_678, version: "1", sid: FIXED.session.token, iat: 1_767_323_045, exp: 4_000_000_000, iss: "http://localhost:3000", aud: "better-auth:session-cache", sub: FIXED.user.id, ...payload };
+  const text = `${b64(JSON.stringify(said))}.${b64(JSON.stringify(claims))}`;
+  const key = createPrivateKey({ key: JSON.parse(privateText(name)) as { [member: string]: string }, format: "jwk" });
+  return `${text}.${sign(null, Buffer.from(text), key).toString("base64url")}`;
+}
+
+const EDITED: { header?: Options; payload?: Options }[] = [
+  {},
+  { header: { typ: "JWT" } },
+  { header: { typ: null } },
+  { header: { typ: "application/better-auth.session-cache+jwt" } },
+  { header: { kid: "second" } },
+  { header: { kid: "unknown" } },
+  { header: { kid: null } },
+  { header: { kid: "" } },
+  { header: { alg: "none" } },
+  { header: { alg: "HS256" } },
+  { header: { alg: "ES256" } },
+  { payload: { iss: "http://localhost:3000/" } },
+  { payload: { iss: null } },
+  { payload: { aud: ["x", "better-auth:session-cache"] } },
+  { payload: { aud: "http://localhost:3000" } },
+  { payload: { sub: "another" } },
+  { payload: { sid: "another" } },
+  { payload: { sid: null } },
+  { payload: { exp: 1_767_323_046 } },
+  { payload: { exp: null } },
+  { payload: { nbf: 4_000_000_000 } },
+  { payload: { version: "2" } },
+  { payload: { user: { ...FIXED.user, id: "another" } } },
+  { payload: { session: { ...FIXED.session, expiresAt: "2020-01-01T00:00:00.000Z" } } },
+  { payload: { more: "than that" } },
+];
 
 const secret = (stage: Stage) => stage.scenario.options.secrets as { version: number; value: string }[] | undefined;
 
@@ -432,6 +486,37 @@ export default area("jwt", [
   ...["compact", "jwt", "jwe"].map((strategy) =>
     scenario(`remembered-${strategy}`, { clock: true, options: withJwt({}, remembering(strategy)), covers: ["enabled", "strategy", "maxAge"].map((option) => `${TOKEN}@session.cookieCache.${option}`) }, remembered),
   ),
+
+  scenario("remembered-by-a-key", { clock: true, options: withJwt({ sessionCookieCache: true }, remembering("jwt")), covers: [...on("sessionCookieCache"), `${SESSION}@plugins.jwt.sessionCookieCache`] }, remembered),
+
+  scenario("remembered-by-a-key-with-claims", { clock: true, options: withJwt({ sessionCookieCache: true, jwt: { issuer: "x", audience: "y", expirationTime: "1 day" }, jwks: { keyPairConfig: { alg: "ES256" }, rotationInterval: 3600, gracePeriod: 86_400 } }, { baseURL: "http://localhost:3000/auth", ...remembering("jwt", { maxAge: 7200, version: "2" }) }), covers: [`${SESSION}@plugins.jwt.sessionCookieCache`] }, async (stage) => {
+    const ada = await stage.signUp("ada@example.com");
+    await session(stage, ada.cookies);
+    await stage.advance(3610);
+    // The key is over; what it has signed is not.
+    await session(stage, ada.cookies);
+    await stage.get("/jwks");
+    await stage.sql(`UPDATE "user" SET "name" = 'Changed'`);
+    await session(stage, ada.cookies);
+    await change(stage, `DELETE FROM "jwks" WHERE "expiresAt" = (SELECT MIN("expiresAt") FROM "jwks")`);
+    await session(stage, ada.cookies);
+    const again = await stage.signIn("ada@example.com", { rememberMe: false });
+    await session(stage, again.cookies);
+  }),
+
+  scenario("remembered-by-a-key-damaged", { options: withJwt({ sessionCookieCache: true, disableSettingJwtHeader: true, jwks: { disablePrivateKeyEncryption: true, gracePeriod: 4_000_000_000 } }, remembering("jwt")), covers: [`${SESSION}@plugins.jwt.sessionCookieCache`] }, async (stage) => {
+    await fixed(stage);
+    await stage.sql(`${insert("first")} ${insert("second", { key: "second", expires: "2026-01-02T03:04:06.000Z" })}`);
+    const cookie = (value: string) => `${FIXED_COOKIE}; ${DATA}=${value}`;
+    for (const { header, payload } of EDITED) await session(stage, cookie(cacheSignedBy("first", header, payload)));
+    await session(stage, cookie(cacheSignedBy("second")));
+    const good = cacheSignedBy("first");
+    const hs256 = `${b64('{"alg":"HS256"}')}.${good.split(".")[1]}`;
+    const forged = `${b64('{"alg":"HS256","kid":"first","typ":"better-auth.session-cache+jwt"}')}.${good.split(".")[1]}`;
+    const hmac = (text: string, key: string) => `${text}.${createHmac("sha256", key).update(text).digest("base64url")}`;
+    for (const value of [hmac(hs256, SECRET), hmac(forged, SECRET), hmac(forged, KEYS.first.public), `${good}x`, `${good}=`, `${good}.`, good.slice(0, -2), `.${good}`, good.split(".").slice(0, 2).join(".")]) await session(stage, cookie(value));
+    await session(stage, `${FIXED_COOKIE}; ${DATA}.0=${good.slice(0, 400)}; ${DATA}.1=${good.slice(400)}`);
+  }),
 
   scenario("renewed", { clock: true, options: withJwt({}, { session: { updateAge: 60 } }), covers: [`${TOKEN}@session.updateAge`, `${TOKEN}@session.expiresIn`] }, async (stage) => {
     const ada = await stage.signUp("ada@example.com");

@@ -32,7 +32,6 @@ use crate::{
     openapi,
     plugin::{Alias, Endpoint, Installed, Manifest, Plugin, Rate, Setup},
     secondary::{Secondary, SecondaryStorage},
-    secret::Secret,
     store::{
         self, Copied, CopyOptions, Migration, Model as _, Order, Progress, Rules, Schema, Select, Source,
         Store, Table,
@@ -377,11 +376,7 @@ impl AuthBuilder {
             signer: Signer::new(resolved.secrets.current().expose()),
             cookies,
             addresses,
-            cookie_cache: CookieCache::new(
-                &resolved.config,
-                resolved.secrets.all().map(Secret::expose),
-                store.schema(),
-            ),
+            cookie_cache: CookieCache::new(&resolved, manifest.hooks.cache_signer.clone(), store.schema()),
             hashing: HashPool::new(threads, resolved.config.password.queue, HASHING_NICENESS),
             decoy: scheme.decoy(),
             replaces_hashes: resolved.config.password.hash != HashName::Auto,

@@ -515,7 +515,7 @@ impl Ctx {
         let session = self
             .transact(async |tx: &mut Tx| tx.sessions().create(user_id, how, lifetime, client).await)
             .await?;
-        Ok(self.signed_in(sign_in, session))
+        Ok(self.signed_in(sign_in, session).await)
     }
 
     pub(crate) async fn prepare_session(&mut self, sign_in: &SignIn) -> Result<(Client, Duration)> {
@@ -525,9 +525,9 @@ impl Ctx {
         }
     }
 
-    pub(crate) fn signed_in(&mut self, sign_in: SignIn, session: Session) -> SignedIn {
+    pub(crate) async fn signed_in(&mut self, sign_in: SignIn, session: Session) -> SignedIn {
         let signed_in = SignedIn { session, user: sign_in.user };
-        self.set_session(&signed_in, sign_in.remember);
+        self.set_session(&signed_in, sign_in.remember).await;
         signed_in
     }
 
@@ -539,7 +539,7 @@ impl Ctx {
     }
 
     /// Sets the cookies of a session.
-    pub(crate) fn set_session(&mut self, signed_in: &SignedIn, remember: bool) {
+    pub(crate) async fn set_session(&mut self, signed_in: &SignedIn, remember: bool) {
         let engine = Arc::clone(&self.engine);
         let ours = &engine.cookies;
         let max_age = remember.then(|| {
@@ -554,7 +554,7 @@ impl Ctx {
         } else if self.signed_cookie(&ours.dont_remember).is_some() {
             self.cookies.expire(&ours.dont_remember);
         }
-        self.cache_session(signed_in, remember);
+        self.cache_session(signed_in, remember).await;
     }
 
     /// Whether the session outlives the browser's, as far as its cookies say.
@@ -563,23 +563,29 @@ impl Ctx {
     }
 
     /// Lets the browser remember a session and whose it is, where that is asked for.
-    pub(crate) fn cache_session(&mut self, SignedIn { session, user }: &SignedIn, remember: bool) {
+    pub(crate) async fn cache_session(&mut self, signed_in: &SignedIn, remember: bool) {
+        if self.engine.cookie_cache.is_none() || self.cookies.are_refused() {
+            return;
+        }
         let engine = Arc::clone(&self.engine);
         let Some(cache) = &engine.cookie_cache else { return };
         let cookie = &engine.cookies.session_data;
         let max_age = cookie.attributes.max_age.filter(|_| remember);
-        if let Some(value) = cache.seal(&engine.env, session, user, max_age) {
-            self.cookies.set_in_pieces(&self.cookie_header, cookie, &value, max_age);
+        match cache.seal(self, signed_in, max_age).await {
+            Some(value) => self.cookies.set_in_pieces(&self.cookie_header, cookie, &value, max_age),
+            // What it remembers is not so any more.
+            None => self.cookies.expire_pieces(&self.cookie_header, cookie),
         }
     }
 
     /// The session of this token as the browser remembers it, if that can be believed. What cannot is forgotten.
-    pub(crate) fn cached_session(&mut self, token: &str) -> Option<SignedIn> {
+    pub(crate) async fn cached_session(&mut self, token: &str) -> Option<SignedIn> {
         self.engine.cookie_cache.as_ref()?;
         let engine = Arc::clone(&self.engine);
         let cache = engine.cookie_cache.as_ref()?;
         let cookie = &engine.cookies.session_data;
-        let remembered = cache.open(&cookies::chunked(&self.cookie_header, cookie)?, token, self.now());
+        let value = cookies::chunked(&self.cookie_header, cookie)?;
+        let remembered = cache.open(&engine.store, &value, token, self.now()).await;
         if remembered.is_none() {
             self.cookies.expire(cookie);
         }

@@ -6,7 +6,11 @@
 //! payload and never over what a parser made of it, so the order of members and the spelling of numbers are not ours to
 //! guess.
 //!
-//! Upstream: `cookies/cache.ts`, and `setCookieCache` and `decodeCookieCache` of `cookies/index.ts`.
+//! Where a plugin signs ([`Setup::sign_cookie_cache`](crate::Setup::sign_cookie_cache)), others can verify what a cookie
+//! remembers. Such a token says whose it is, by whom and for what, so that no other token of those keys passes for one.
+//!
+//! Upstream: `cookies/cache.ts`, `cookies/jwt.ts`, `setCookieCache` and `decodeCookieCache` of `cookies/index.ts`, and
+//! `plugins/jwt/cookie-cache.ts`.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -17,16 +21,18 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{IgnoredAny, MapAccess, Visitor},
 };
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use sha2::Sha256;
 
 use crate::{
-    config::{CacheStrategy, Config, RefreshBefore, RefreshCache},
-    context::SignedIn,
-    crypto::{claims, constant_time_eq, hmac_sha256, jwe::Keyring, jws::Hs256, jws::LONGEST_TOKEN},
-    env::Env,
+    config::{CacheStrategy, RefreshBefore, RefreshCache, Resolved},
+    context::{Ctx, SignedIn},
+    crypto::{claims, constant_time_eq, hmac_sha256, jwe::Keyring, jwk, jws::Hs256, jws::LONGEST_TOKEN},
+    error::chain,
     model::{Session, User},
-    store::{Model, ResolvedTable, Schema, Shown, new_uuid},
+    plugin::CacheSigner,
+    secret::Secret,
+    store::{Model, ResolvedTable, Schema, Shown, Store, new_uuid},
     time::Time,
 };
 
@@ -34,6 +40,10 @@ use crate::{
 const PURPOSE: &str = "better-auth-session";
 /// How far clocks may be apart where upstream allows for it, in seconds.
 const TOLERANCE: u32 = 15;
+/// What a token is that a plugin has signed, in its header.
+const TYPE: &str = "better-auth.session-cache+jwt";
+/// For what it is, in its claims.
+const AUDIENCE: &str = "better-auth:session-cache";
 
 /// Writes sessions into cookies and reads them back.
 #[derive(Debug)]
@@ -48,6 +58,7 @@ enum Sealing {
     Compact(Hmac<Sha256>),
     Jwt(Hs256),
     Jwe(Keyring),
+    Signer { signer: CacheSigner, issuer: String },
 }
 
 /// What is written.
@@ -72,26 +83,29 @@ struct Compact<'a> {
 }
 
 impl CookieCache {
-    /// `None` where it is off. The first of `secrets` writes, and where upstream reads what older ones wrote, so do we.
-    pub(crate) fn new<'a>(
-        config: &Config,
-        secrets: impl IntoIterator<Item = &'a str>,
-        schema: &Schema,
-    ) -> Option<Self> {
-        let options = &config.session.cookie_cache;
+    /// `None` where it is off. The first of the secrets writes, and where upstream reads what older ones wrote, so do we.
+    pub(crate) fn new(resolved: &Resolved, signer: Option<CacheSigner>, schema: &Schema) -> Option<Self> {
+        let options = &resolved.config.session.cookie_cache;
         if matches!(
             options.refresh_cache,
             RefreshCache::Switch(true) | RefreshCache::Before(RefreshBefore { .. })
         ) {
             tracing::warn!("session.cookie-cache.refresh-cache has no effect: sessions are in a database");
         }
-        let mut secrets = secrets.into_iter().peekable();
-        let current = *secrets.peek().filter(|_| options.enabled)?;
+        if !options.enabled {
+            return None;
+        }
+        let current = resolved.secrets.current().expose();
         Some(Self {
-            sealing: match options.strategy {
-                CacheStrategy::Compact => Sealing::Compact(hmac_sha256(current.as_bytes())),
-                CacheStrategy::Jwt => Sealing::Jwt(Hs256::new(current)),
-                CacheStrategy::Jwe => Sealing::Jwe(Keyring::derive(secrets, PURPOSE)),
+            sealing: match (options.strategy, signer) {
+                (CacheStrategy::Compact, _) => Sealing::Compact(hmac_sha256(current.as_bytes())),
+                (CacheStrategy::Jwt, Some(signer)) => {
+                    Sealing::Signer { signer, issuer: resolved.base_origin.clone() }
+                }
+                (CacheStrategy::Jwt, None) => Sealing::Jwt(Hs256::new(current)),
+                (CacheStrategy::Jwe, _) => {
+                    Sealing::Jwe(Keyring::derive(resolved.secrets.all().map(Secret::expose), PURPOSE))
+                }
             },
             version: or_one(options.version.as_deref()).to_owned(),
             sessions: Arc::clone(schema.table(Session::TABLE)?),
@@ -100,15 +114,14 @@ impl CookieCache {
     }
 
     /// The value of the cookie that remembers this session for `max_age` seconds, or for a while where the cookie ends
-    /// with the browser.
-    pub(crate) fn seal(
+    /// with the browser; nothing where it cannot be written.
+    pub(crate) async fn seal(
         &self,
-        env: &Env,
-        session: &Session,
-        user: &User,
+        cx: &mut Ctx,
+        SignedIn { session, user }: &SignedIn,
         max_age: Option<i64>,
     ) -> Option<String> {
-        let now = env.clock.now();
+        let now = cx.now();
         let written = Written { session, user, updated_at: now.millis(), version: &self.version };
         let payload = serde_json::to_string(&written).ok()?;
         let members = payload.strip_suffix('}')?;
@@ -126,21 +139,53 @@ impl CookieCache {
                 Some(key.sign(format!(r#"{members},"iat":{issued},"exp":{ends}}}"#).as_bytes()))
             }
             Sealing::Jwe(keys) => {
-                let mut iv = [0; 16];
-                env.entropy.fill(&mut iv);
-                let id = new_uuid(env);
+                let (iv, id) = (cx.random::<16>(), new_uuid(&cx.engine.env));
                 let claims = format!(r#"{members},"iat":{issued},"exp":{ends},"jti":"{id}"}}"#);
                 keys.seal(claims.as_bytes(), iv)
+            }
+            Sealing::Signer { signer, issuer } => {
+                let [sid, iss, sub] = [&session.token, issuer, &user.id].map(|text| Value::from(&**text));
+                let claims = format!(
+                    r#"{members},"sid":{sid},"iat":{issued},"exp":{ends},"iss":{iss},"aud":"{AUDIENCE}","sub":{sub}}}"#
+                );
+                match (signer.sign)(cx, TYPE, claims).await {
+                    // A longer one would not be read.
+                    Ok(token) => Some(token).filter(|token| token.len() <= jwk::LONGEST_TOKEN),
+                    Err(error) => {
+                        tracing::error!(
+                            error = chain(&error),
+                            "no cookie could be made to remember a session"
+                        );
+                        None
+                    }
+                }
             }
         }
     }
 
     /// The session that `value` remembers, if it is the one of this token and nothing has ended.
-    pub(crate) fn open(&self, value: &str, token: &str, now: Time) -> Option<SignedIn> {
+    pub(crate) async fn open(&self, store: &Store, value: &str, token: &str, now: Time) -> Option<SignedIn> {
         let (read, ends) = match &self.sealing {
             Sealing::Compact(key) => self.open_compact(key, value)?,
             Sealing::Jwt(key) => self.open_token(&key.open(value)?, now, 0)?,
             Sealing::Jwe(keys) => self.open_token(&keys.open(value)?, now, TOLERANCE)?,
+            Sealing::Signer { signer, issuer } => {
+                let claims = match (signer.open)(store, TYPE, value).await {
+                    Ok(claims) => claims?,
+                    Err(error) => {
+                        tracing::warn!(
+                            error = chain(&error),
+                            "what a cookie remembers could not be verified"
+                        );
+                        return None;
+                    }
+                };
+                let (read, ends) = self.open_token(&claims, now, TOLERANCE)?;
+                if !read.said.is_about(&read.session, &read.user, issuer) {
+                    return None;
+                }
+                (read, ends)
+            }
         };
         let is_believed = read.session.token == token
             && or_one(read.version.as_deref()) == self.version
@@ -201,6 +246,7 @@ impl fmt::Debug for Sealing {
             Self::Compact(_) => "Compact",
             Self::Jwt(_) => "Jwt",
             Self::Jwe(_) => "Jwe",
+            Self::Signer { .. } => "Signer",
         })
     }
 }
@@ -212,6 +258,27 @@ struct Read {
     version: Option<String>,
     ends: Option<f64>,
     begins: Option<f64>,
+    said: Said,
+}
+
+/// What only a token says that a plugin has signed.
+#[derive(Default)]
+struct Said {
+    session: Option<Value>,
+    user: Option<Value>,
+    issuer: Option<Value>,
+    audience: Option<Value>,
+}
+
+impl Said {
+    fn is_about(&self, session: &Session, user: &User, issuer: &str) -> bool {
+        let is = |said: &Option<Value>, text: &str| said.as_ref().and_then(Value::as_str) == Some(text);
+        let is_for_us = match &self.audience {
+            Some(Value::Array(several)) => several.iter().any(|one| one == AUDIENCE),
+            one => is(one, AUDIENCE),
+        };
+        is(&self.session, &session.token) && is(&self.user, &user.id) && is(&self.issuer, issuer) && is_for_us
+    }
 }
 
 struct ReadVisitor<'a>(&'a CookieCache);
@@ -226,6 +293,7 @@ impl<'de> Visitor<'de> for ReadVisitor<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Read, A::Error> {
         let (mut session, mut user, mut version, mut updated_at) = (None, None, None, None::<f64>);
         let (mut ends, mut begins) = (None, None);
+        let mut said = Said::default();
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             match &*key {
                 "session" => session = Some(map.next_value_seed(Shown(&self.0.sessions))?),
@@ -234,6 +302,10 @@ impl<'de> Visitor<'de> for ReadVisitor<'_> {
                 "version" => version = Some(map.next_value()?),
                 "exp" => ends = Some(map.next_value()?),
                 "nbf" => begins = Some(map.next_value()?),
+                "sid" => said.session = Some(map.next_value()?),
+                "sub" => said.user = Some(map.next_value()?),
+                "iss" => said.issuer = Some(map.next_value()?),
+                "aud" => said.audience = Some(map.next_value()?),
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -245,6 +317,7 @@ impl<'de> Visitor<'de> for ReadVisitor<'_> {
                 version,
                 ends,
                 begins,
+                said,
             })
         };
         read().ok_or_else(|| serde::de::Error::custom("no session, or no user"))

@@ -143,7 +143,10 @@ impl Ctx {
                 Ok(session)
             })
             .await?;
-        Ok(session.map(|session| self.signed_in(sign_in, session)))
+        Ok(match session {
+            Some(session) => Some(self.signed_in(sign_in, session).await),
+            None => None,
+        })
     }
 
     /// A wrong password is told where it is compared; this is what else keeps somebody out.
@@ -227,7 +230,7 @@ impl Ctx {
             return Err(Error::interrupted(reply));
         }
         let Some(session) = session else { return Ok((user, None)) };
-        let SignedIn { session, user } = self.signed_in(SignIn { user, ..sign_in }, session);
+        let SignedIn { session, user } = self.signed_in(SignIn { user, ..sign_in }, session).await;
         Ok((user, Some(session)))
     }
 }

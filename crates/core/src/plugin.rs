@@ -295,6 +295,10 @@ pub(crate) type ClearFn =
 pub(crate) type AfterFn =
     dyn for<'a> Fn(&'a mut Ctx, &'a mut Reply) -> BoxFuture<'a, Result<()>> + Send + Sync;
 pub(crate) type CheckFn = dyn Fn(&Installed<'_>) -> Vec<String> + Send + Sync;
+type SignFn =
+    dyn for<'a> Fn(&'a mut Ctx, &'static str, String) -> BoxFuture<'a, Result<String>> + Send + Sync;
+type OpenFn =
+    dyn for<'a> Fn(&'a Store, &'static str, &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>>> + Send + Sync;
 type EventFn = dyn for<'a> Fn(&'a Ctx, &'a (dyn Any + Send + Sync)) -> BoxFuture<'a, ()> + Send + Sync;
 
 #[derive(Default)]
@@ -306,6 +310,16 @@ pub(crate) struct Hooks {
     pub(crate) ended: Vec<Arc<EndedFn>>,
     pub(crate) cleared: Vec<(&'static str, Arc<ClearFn>)>,
     pub(crate) events: HashMap<TypeId, Vec<Arc<EventFn>>>,
+    pub(crate) cache_signer: Option<CacheSigner>,
+}
+
+/// Who signs what the cookie cache remembers, in place of the secret.
+#[derive(Clone)]
+pub(crate) struct CacheSigner {
+    /// A compact token of this type with these claims.
+    pub(crate) sign: Arc<SignFn>,
+    /// The claims of a token of this type, if it was signed here.
+    pub(crate) open: Arc<OpenFn>,
 }
 
 /// An event on its way to its hooks.
@@ -645,6 +659,32 @@ impl<'m, P: Plugin> Setup<'m, P> {
         self.manifest.hooks.events.entry(TypeId::of::<E>()).or_default().push(run);
     }
 
+    /// Signs what the cookie cache remembers in place of the secret, where its strategy is `jwt`, so that others can
+    /// verify it too. `sign` makes a compact token with this `typ` in its header out of claims that are JSON already;
+    /// `open` gives the claims of a token that it made, if that is its `typ`. What they say is looked at here.
+    pub fn sign_cookie_cache<S, O>(&mut self, sign: S, open: O)
+    where
+        S: for<'a> AsyncFn4<&'a P, &'a mut Ctx, &'static str, String, Output = Result<String>>,
+        O: for<'a> AsyncFn4<&'a P, &'a Store, &'static str, &'a str, Output = Result<Option<Vec<u8>>>>,
+    {
+        if self.manifest.hooks.cache_signer.is_some() {
+            self.manifest
+                .problems
+                .push(format!("the cookie cache is signed twice, the second time by \"{}\"", P::ID));
+        }
+        let (plugin, sign) = (Arc::clone(&self.plugin), Arc::new(sign));
+        let sign = erase_sign(move |cx, kind, claims| {
+            let (plugin, sign) = (Arc::clone(&plugin), Arc::clone(&sign));
+            Box::pin(async move { sign(&plugin, cx, kind, claims).await })
+        });
+        let (plugin, open) = (Arc::clone(&self.plugin), Arc::new(open));
+        let open = erase_open(move |store, kind, token| {
+            let (plugin, open) = (Arc::clone(&plugin), Arc::clone(&open));
+            Box::pin(async move { open(&plugin, store, kind, token).await })
+        });
+        self.manifest.hooks.cache_signer = Some(CacheSigner { sign, open });
+    }
+
     /// Registers hooks and handlers that get `&value` after `&self`: one registration for each entry of the
     /// configuration, without closures that capture it.
     pub fn with<V: Send + Sync + 'static>(&mut self, value: V) -> With<'_, 'm, P, V> {
@@ -768,6 +808,22 @@ fn erase_clear(
 fn erase_after(
     run: impl for<'a> Fn(&'a mut Ctx, &'a mut Reply) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
 ) -> Arc<AfterFn> {
+    Arc::new(run)
+}
+fn erase_sign(
+    run: impl for<'a> Fn(&'a mut Ctx, &'static str, String) -> BoxFuture<'a, Result<String>>
+    + Send
+    + Sync
+    + 'static,
+) -> Arc<SignFn> {
+    Arc::new(run)
+}
+fn erase_open(
+    run: impl for<'a> Fn(&'a Store, &'static str, &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>>>
+    + Send
+    + Sync
+    + 'static,
+) -> Arc<OpenFn> {
     Arc::new(run)
 }
 fn erase_event(

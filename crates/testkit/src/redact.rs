@@ -1,7 +1,7 @@
 //! Replaces what differs from test to test, and only if it has the right shape: what has not, stays and shows.
 //!
 //! Times are written relative to the clock (`[now]`, `[now+7d]`), identifiers become `[id]`, session tokens
-//! `[token]`, cookies that our secret has signed `[signed …]`, those that remember a session `[compact]`, `[jwt]` or `[jwe]`, password hashes their scheme.
+//! `[token]`, cookies that our secret has signed `[signed …]`, those that remember a session `[compact]`, `[jwt]`, `[jwe]` or `[keys]`, password hashes their scheme.
 
 use crate::remembered;
 use narthex::{Time, crypto::signed::Signer};

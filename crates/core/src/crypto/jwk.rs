@@ -381,7 +381,11 @@ impl VerifyingKey {
     /// What `token` carries, if its header names this key's algorithm, wants nothing that we do not know of, and the
     /// signature is the key's.
     pub fn open(&self, token: &str) -> Option<Vec<u8>> {
-        let parts = Parts::of(token)?;
+        self.open_parts(&Parts::of(token)?)
+    }
+
+    /// The same of a token that was taken apart to find its key.
+    pub fn open_parts(&self, parts: &Parts<'_>) -> Option<Vec<u8>> {
         let is_ours = parts.algorithm() == Some(self.algorithm);
         if !is_ours || !self.verify(parts.signed.as_bytes(), &parts.signature) {
             return None;
@@ -422,6 +426,11 @@ impl<'token> Parts<'token> {
     /// The key that the header names.
     pub fn key_id(&self) -> Option<&str> {
         self.header.get("kid")?.as_str()
+    }
+
+    /// Whether the header says that it is of this type, or of none.
+    pub fn is_of_type(&self, name: Option<&str>) -> bool {
+        self.header.get("typ").map(serde_json::Value::as_str) == name.map(Some)
     }
 
     fn payload(&self) -> Option<Vec<u8>> {

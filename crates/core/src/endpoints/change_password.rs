@@ -94,7 +94,7 @@ impl ChangePassword {
             .await?;
         let Some(session) = session else { return Ok(Json(PasswordChanged { token: None.into(), user })) };
         let signed_in = SignedIn { session, user };
-        cx.set_session(&signed_in, cx.remembers());
+        cx.set_session(&signed_in, cx.remembers()).await;
         let SignedIn { session, user } = signed_in;
         Ok(Json(PasswordChanged { token: Some(session.token).into(), user }))
     }

@@ -129,7 +129,7 @@ async fn current(cx: &mut Ctx, query: &GetSessionQuery, renewal: Renewal) -> Res
     cx.forget_leftover_cache();
     let Some(token) = token else { return Ok(None) };
     if !is_set(query.disable_cookie_cache)
-        && let Some(signed_in) = cx.cached_session(&token)
+        && let Some(signed_in) = cx.cached_session(&token).await
     {
         return Ok(Some(Current::new(signed_in, None)));
     }
@@ -178,13 +178,13 @@ async fn stored(
     let is_due = may_be_renewed(cx, &signed_in.session)
         && (renewal == Renewal::Now || has_aged(cx, &signed_in.session));
     if !may_write || !is_due {
-        cx.cache_session(&signed_in, true);
+        cx.cache_session(&signed_in, true).await;
         return Ok(Some(Current::new(signed_in, (!may_write).then_some(is_due))));
     }
     let renewed = match Box::pin(renewed(cx, &signed_in.session)).await {
         Err(error) if cannot_be_written(&error) => {
             tracing::warn!(error = chain(&error), "a session could not be renewed and is answered as it is");
-            cx.cache_session(&signed_in, true);
+            cx.cache_session(&signed_in, true).await;
             return Ok(Some(Current::new(signed_in, None)));
         }
         renewed => renewed?,
@@ -195,7 +195,7 @@ async fn stored(
         return Err(Error::unauthorized(Code::FAILED_TO_GET_SESSION));
     };
     let signed_in = SignedIn { session, ..signed_in };
-    cx.set_session(&signed_in, true);
+    cx.set_session(&signed_in, true).await;
     Ok(Some(Current::new(signed_in, None)))
 }
 
@@ -345,12 +345,11 @@ pub(crate) async fn of(engine: &Engine, headers: &HeaderMap) -> Result<Option<Si
     let Some(token) = cookies::signed(&header, &engine.signer, &engine.cookies.session_token) else {
         return Ok(None);
     };
-    let remembered = engine
-        .cookie_cache
-        .as_ref()
-        .and_then(|cache| cache.open(&cookies::chunked(&header, &engine.cookies.session_data)?, &token, now));
-    if remembered.is_some() {
-        return Ok(remembered);
+    if let Some(cache) = &engine.cookie_cache
+        && let Some(value) = cookies::chunked(&header, &engine.cookies.session_data)
+        && let Some(remembered) = cache.open(&engine.store, &value, &token, now).await
+    {
+        return Ok(Some(remembered));
     }
     let found = model::Sessions::new(&engine.store).by_token(&token).await?;
     Ok(found

@@ -73,7 +73,7 @@ impl UpdateSession {
         };
         session.expires_at = cx.resolved().max_lifetime.end(session.created_at, session.expires_at);
         let signed_in = SignedIn { session, user };
-        cx.set_session(&signed_in, cx.remembers());
+        cx.set_session(&signed_in, cx.remembers()).await;
         Ok(Json(UpdatedSession { session: signed_in.session }))
     }
 }

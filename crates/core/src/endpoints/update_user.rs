@@ -96,7 +96,7 @@ impl UpdateUser {
             user
         };
         let signed_in = SignedIn { session, user };
-        cx.set_session(&signed_in, cx.remembers());
+        cx.set_session(&signed_in, cx.remembers()).await;
         Ok(Json(Updated { status: true }))
     }
 }

@@ -149,6 +149,11 @@ impl Cookies {
         );
     }
 
+    /// Whether none will be set, whatever is asked for.
+    pub(crate) fn are_refused(&self) -> bool {
+        self.are_refused
+    }
+
     /// Makes the browser forget a cookie; what this reply set under the name before is taken back.
     pub(crate) fn expire(&mut self, cookie: &Cookie) {
         self.lines.retain(|line| !cookie::is_for(line, &cookie.name));

@@ -247,7 +247,8 @@ impl Store {
         self.rules.audit.as_ref()
     }
 
-    pub(crate) fn now(&self) -> crate::Time {
+    /// Now.
+    pub fn now(&self) -> crate::Time {
         self.rules.env.clock.now()
     }
 

@@ -3,7 +3,7 @@
 //! Opening a row costs more than signing with it, so the key in use is remembered, and the table is asked again after
 //! a minute: by then a row that was added or deleted by somebody else has its effect. A new key signs only when it has
 //! been published for as long as others may remember the set; one that replaces a key that has ended signs at once,
-//! because nothing else could.
+//! because nothing else could. What verifies is remembered likewise, so that a session in a cookie needs no database.
 //!
 //! Upstream: `plugins/jwt/adapter.ts`, `sign.ts`, `utils.ts`; it reads and decrypts for every token.
 
@@ -12,14 +12,15 @@ use http::StatusCode;
 use narthex::{
     crypto::{
         at_rest::NONCE,
-        jwk::{Algorithm, SigningKey},
+        jwk::{Algorithm, KeyError, SigningKey, VerifyingKey, compact},
         jws::Hs256,
     },
     model,
     prelude::*,
-    store::{Filter, Order, Record, Select},
+    store::{Filter, Order, Record, Select, Store},
 };
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fmt,
     sync::{Arc, OnceLock, PoisonError, RwLock},
@@ -29,6 +30,8 @@ use std::{
 /// How long others may remember the published keys, and we the rows.
 pub(super) const REMEMBERED: Duration = Duration::from_mins(5);
 const READ_AGAIN: Duration = Duration::from_mins(1);
+/// A key that nobody knows is looked for no more often, whatever tokens come.
+const LOOKED_FOR: Duration = Duration::from_secs(1);
 /// Rows that are looked at: nobody has so many keys.
 const MOST_KEYS: u32 = 100;
 
@@ -63,8 +66,8 @@ impl Jwk {
 /// A key that signs now.
 pub(super) struct Ready {
     /// The header of its tokens.
-    pub(super) header: String,
-    pub(super) key: SigningKey,
+    header: String,
+    key: SigningKey,
     read_at: Time,
     expires_at: Option<Time>,
 }
@@ -83,6 +86,40 @@ impl Ready {
     fn is_recent(&self, now: Time) -> bool {
         self.read_at <= now && now < self.read_at + READ_AGAIN
     }
+
+    /// The token with this payload, which is JSON, and with this type in its header, if any.
+    pub(super) fn sign(&self, kind: Option<&str>, payload: &[u8]) -> Result<String> {
+        self.token(kind, payload).map_err(Error::internal)
+    }
+
+    fn token(&self, kind: Option<&str>, payload: &[u8]) -> Result<String, KeyError> {
+        let header = match (kind, self.header.strip_suffix('}')) {
+            (Some(kind), Some(members)) => {
+                Cow::Owned(format!(r#"{members},"typ":{}}}"#, serde_json::Value::from(kind)))
+            }
+            _ => Cow::Borrowed(&*self.header),
+        };
+        compact(&header, payload, |message| self.key.sign(message))
+    }
+}
+
+/// What verifies, by the ids of the keys, and until when each is published.
+struct Verifiers {
+    keys: HashMap<String, (Arc<VerifyingKey>, Option<Time>)>,
+    read_at: Time,
+}
+
+impl Verifiers {
+    fn key(&self, id: &str, now: Time) -> Option<Arc<VerifyingKey>> {
+        let (key, until) = self.keys.get(id)?;
+        until.is_none_or(|until| until > now).then(|| Arc::clone(key))
+    }
+
+    /// Whether what is known of this key is still so.
+    fn is_recent(&self, id: &str, now: Time) -> bool {
+        let holds = if self.keys.contains_key(id) { READ_AGAIN } else { LOOKED_FOR };
+        self.read_at <= now && now < self.read_at + holds
+    }
 }
 
 /// The keys in use.
@@ -91,6 +128,9 @@ pub(super) struct Keyring {
     ready: RwLock<HashMap<Algorithm, Arc<Ready>>>,
     /// One request at a time reads rows and makes keys.
     busy: tokio::sync::Mutex<()>,
+    verifiers: RwLock<Option<Arc<Verifiers>>>,
+    /// One request at a time reads what verifies.
+    reading: tokio::sync::Mutex<()>,
     /// The shared secret, prepared.
     shared: OnceLock<Hs256>,
 }
@@ -112,6 +152,10 @@ impl Keyring {
     fn remembered(&self, algorithm: Algorithm, now: Time) -> Option<Arc<Ready>> {
         let ready = self.ready.read().unwrap_or_else(PoisonError::into_inner);
         ready.get(&algorithm).filter(|ready| !ready.has_ended(now)).map(Arc::clone)
+    }
+
+    fn verifiers(&self) -> Option<Arc<Verifiers>> {
+        self.verifiers.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -234,7 +278,7 @@ impl Jwt {
         let modulus = self.jwks.pair(algorithm).and_then(|KeyPair { modulus_length, .. }| *modulus_length);
         let made = cx.compute(move || {
             let key = SigningKey::generate(algorithm, modulus)?;
-            Ok::<_, narthex::crypto::jwk::KeyError>((key.public_jwk(), key.private_jwk()?))
+            Ok::<_, KeyError>((key.public_jwk(), key.private_jwk()?))
         });
         let (public_key, private_key) = made.await?.map_err(Error::internal)?;
         let private_key = if self.jwks.disable_private_key_encryption {
@@ -260,7 +304,6 @@ impl Jwt {
 
     /// What is published, in the order in which it was made. There is at least one key where one would sign.
     pub(super) async fn published(&self, cx: &mut Ctx) -> Result<Vec<Jwk>> {
-        let grace = Duration::from_secs(self.jwks.grace_period.into());
         let has_keys = self.secret.is_none() || !self.audiences.is_empty();
         let mut keys = cx.store().list(newest(Filter::everything())).await?;
         if keys.is_empty() && has_keys {
@@ -272,14 +315,50 @@ impl Jwt {
             keys = cx.store().list(newest(Filter::everything())).await?;
         }
         let now = cx.now();
-        keys.retain(|key| key.expires_at.is_none_or(|end| end + grace > now));
+        keys.retain(|key| self.published_until(key).is_none_or(|until| until > now));
         keys.reverse();
         Ok(keys)
     }
 
-    /// The key of this id, whether or not it still signs.
-    pub(super) async fn key(&self, cx: &Ctx, id: &str) -> Result<Option<Jwk>> {
-        Ok(cx.store().find(Jwk::ID.eq(id)).await?)
+    /// Until when others are told of this key.
+    fn published_until(&self, key: &Jwk) -> Option<Time> {
+        key.expires_at.map(|end| end + Duration::from_secs(self.jwks.grace_period.into()))
+    }
+
+    /// What verifies what the key of this id has signed, while it is published.
+    pub(super) async fn verifying(&self, store: &Store, id: &str) -> Result<Option<Arc<VerifyingKey>>> {
+        let now = store.now();
+        let known = self.keyring.verifiers();
+        let _one = match &known {
+            Some(known) if known.is_recent(id, now) => return Ok(known.key(id, now)),
+            // Still good while somebody else looks.
+            Some(known) => match self.keyring.reading.try_lock() {
+                Ok(one) => one,
+                Err(_) => return Ok(known.key(id, now)),
+            },
+            None => self.keyring.reading.lock().await,
+        };
+        if let Some(known) = self.keyring.verifiers().filter(|known| known.is_recent(id, now)) {
+            return Ok(known.key(id, now));
+        }
+        let rows = match (store.list(newest(Filter::everything())).await, known) {
+            (Ok(rows), _) => rows,
+            // The database is away; until it is back what verified a minute ago does.
+            (Err(error), known) => match (Error::from(error), known) {
+                (error, Some(known)) if error.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                    return Ok(known.key(id, now));
+                }
+                (error, _) => return Err(error),
+            },
+        };
+        let verifier = |row: &Jwk| VerifyingKey::from_jwk(&row.public_key, row.algorithm(self)?).ok();
+        let keys = rows
+            .iter()
+            .filter_map(|row| Some((row.id.clone(), (Arc::new(verifier(row)?), self.published_until(row)))));
+        let read = Arc::new(Verifiers { keys: keys.collect(), read_at: now });
+        let key = read.key(id, now);
+        *self.keyring.verifiers.write().unwrap_or_else(PoisonError::into_inner) = Some(read);
+        Ok(key)
     }
 }
 

@@ -33,11 +33,12 @@ use http::{
 use narthex::{
     crypto::{
         claims::are_current,
-        jwk::{Algorithm, Parts, VerifyingKey, compact},
+        jwk::{Algorithm, Parts},
     },
     http::ReplyOf,
     input::{Described, Kind, ObjectSchema, Others, Schema},
     prelude::*,
+    store::Store,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -57,8 +58,8 @@ impl Plugin for Jwt {
         }
         let mut table = Jwk::table();
         table.relation.clone_from(&self.schema.jwks.model_name);
-        for (name, column) in &self.schema.jwks.fields.0 {
         table.section = Some("plugins.jwt.schema.jwks");
+        for (name, column) in &self.schema.jwks.fields.0 {
             match table.fields.iter_mut().find(|field| field.name == **name) {
                 Some(field) => field.column = Some(column.clone().into()).filter(|column| *column != field.name),
                 None => setup.refuse(format!(
@@ -90,6 +91,10 @@ impl Plugin for Jwt {
         }
         if self.revocation {
             self.install_revocation(setup);
+        }
+        if self.session_cookie_cache {
+            setup.check(Self::about_the_cookie_cache);
+            setup.sign_cookie_cache(Self::sign_cookie, Self::open_cookie);
         }
     }
 }
@@ -231,13 +236,25 @@ impl Jwt {
             (_, Some(algorithm)) => algorithm,
             (None, None) => self.jwks.key_pair_config.alg,
         };
-        let ready = self.ready(cx, algorithm).await?;
-        compact(&ready.header, &payload, |message| ready.key.sign(message)).map_err(Error::internal)
+        self.ready(cx, algorithm).await?.sign(None, &payload)
+    }
+
+    /// What the cookie cache remembers, signed with the key that signs tokens.
+    async fn sign_cookie(&self, cx: &mut Ctx, kind: &'static str, claims: String) -> Result<String> {
+        self.ready(cx, self.jwks.key_pair_config.alg).await?.sign(Some(kind), claims.as_bytes())
+    }
+
+    async fn open_cookie(&self, store: &Store, kind: &'static str, token: &str) -> Result<Option<Vec<u8>>> {
+        self.opened(store, Some(kind), token).await
     }
 
     /// The claims of a token that we signed for the issuer and the audience of the options, if it holds now.
     pub async fn verify(&self, cx: &Ctx, token: &str) -> Result<Option<Map<String, Value>>> {
-        let Some(payload) = self.opened(cx, token).await? else { return Ok(None) };
+        let payload = match self.shared().and_then(|shared| shared.open(token)) {
+            Some(payload) => Some(payload),
+            None => self.opened(cx.store(), None, token).await?,
+        };
+        let Some(payload) = payload else { return Ok(None) };
         let Ok(Value::Object(claims)) = serde_json::from_slice(&payload) else { return Ok(None) };
         let number = |name: &str| claims.get(name).and_then(Value::as_f64);
         let begins = claims.contains_key("nbf").then(|| number("nbf").unwrap_or(f64::INFINITY));
@@ -248,16 +265,12 @@ impl Jwt {
         Ok(holds.then_some(claims))
     }
 
-    async fn opened(&self, cx: &Ctx, token: &str) -> Result<Option<Vec<u8>>> {
-        if let Some(payload) = self.shared().and_then(|shared| shared.open(token)) {
-            return Ok(Some(payload));
-        }
-        let Some(kid) = Parts::of(token).and_then(|parts| parts.key_id().map(str::to_owned)) else {
-            return Ok(None);
-        };
-        let Some(key) = self.key(cx, &kid).await? else { return Ok(None) };
-        let Some(algorithm) = key.algorithm(self) else { return Ok(None) };
-        Ok(VerifyingKey::from_jwk(&key.public_key, algorithm).ok().and_then(|key| key.open(token)))
+    /// What a token of this type carries, if one of the published keys has signed it.
+    async fn opened(&self, store: &Store, kind: Option<&str>, token: &str) -> Result<Option<Vec<u8>>> {
+        let Some(parts) = Parts::of(token).filter(|parts| parts.is_of_type(kind)) else { return Ok(None) };
+        let Some(id) = parts.key_id() else { return Ok(None) };
+        let key = self.verifying(store, id).await?;
+        Ok(key.and_then(|key| key.open_parts(&parts)))
     }
 
     /// As it is published; a row that is no key is left out, and does not take the others with it.

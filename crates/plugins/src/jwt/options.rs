@@ -2,7 +2,7 @@
 
 use super::{keys::Keyring, revocation::Feed, span::Span};
 use narthex::{
-    Names, Secret,
+    CacheStrategy, CookieCacheOptions, Installed, Names, Secret,
     crypto::jwk::{Algorithm, key_size},
 };
 use schemars::JsonSchema;
@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 const DEFAULT_LIFETIME: Duration = Duration::from_mins(15);
+/// How long what remembers a session is believed, in seconds, where its cookie ends with the browser.
+const ENDS_WITH_BROWSER: u32 = 300;
 
 /// Tokens that other servers verify on their own: `GET /token`, `GET /jwks`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
@@ -33,6 +35,9 @@ pub struct Jwt {
     pub revocation_public: bool,
     /// Do not put a token into `set-auth-jwt` of every `/get-session`.
     pub disable_setting_jwt_header: bool,
+    /// Sign the cookie cache with the key that signs tokens, and not with the secret, so that others can verify it too.
+    /// Needs `session.cookie-cache.strategy = "jwt"`.
+    pub session_cookie_cache: bool,
     /// Names in the database.
     pub schema: SchemaOptions,
     #[serde(skip)]
@@ -209,6 +214,40 @@ impl Jwt {
                     alg.name()
                 ));
             }
+        }
+        problems
+    }
+
+    /// What stands in the way of signing the cookie cache.
+    pub(super) fn about_the_cookie_cache(&self, installed: &Installed<'_>) -> Vec<String> {
+        let CookieCacheOptions { enabled, strategy, max_age, .. } = &installed.config.session.cookie_cache;
+        let mut problems = Vec::new();
+        if !enabled {
+            problems.push(
+                "plugins.jwt.session-cookie-cache = true: there is no cookie cache; set session.cookie-cache.enabled = true"
+                    .to_owned(),
+            );
+        }
+        let written = match strategy {
+            CacheStrategy::Compact => Some("compact"),
+            CacheStrategy::Jwe => Some("jwe"),
+            CacheStrategy::Jwt => None,
+        };
+        problems.extend(written.map(|written| {
+            format!("session.cookie-cache.strategy = \"{written}\": must be \"jwt\", because plugins.jwt.session-cookie-cache signs it")
+        }));
+        if self.secret.is_some() {
+            problems.push(
+                "plugins.jwt.session-cookie-cache = true: needs key pairs, and tokens are signed with plugins.jwt.secret; leave out one of the two"
+                    .to_owned(),
+            );
+        }
+        let believed = (*max_age).max(ENDS_WITH_BROWSER);
+        if self.jwks.rotation().is_some() && self.jwks.grace_period < believed {
+            problems.push(format!(
+                "plugins.jwt.jwks.grace-period = {}: a replaced key must be published as long as the cookie cache is believed, {believed} seconds",
+                self.jwks.grace_period
+            ));
         }
         problems
     }

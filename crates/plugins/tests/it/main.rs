@@ -5,6 +5,7 @@
 
 mod bearer;
 mod catalog;
+mod cookie_cache;
 mod jwt;
 mod openapi;
 mod replay;

@@ -45,7 +45,6 @@ const NOT_HERE: &[(&str, &str)] = &[
     ("plugins.haveibeenpwned", "passwords that are known are refused by password.blocklist"),
     ("plugins.jwt.adapter", "keys are in the database"),
     ("plugins.jwt.jwt.sign", "there is no signing elsewhere; keys are in the database, encrypted"),
-    ("plugins.jwt.session-cookie-cache", "the cookie cache signs with the secret"),
     ("plugins.last-login-method", "this plugin is not there yet"),
     ("plugins.magic-link", "this plugin is not there yet"),
     ("plugins.multi-session", "this plugin is not there yet"),
