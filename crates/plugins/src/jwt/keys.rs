@@ -73,12 +73,6 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// The header of what is no token of a user.
-    pub(super) fn header_of(&self, kind: &str) -> String {
-        let rest = self.header.strip_prefix('{').unwrap_or(&self.header);
-        format!(r#"{{"typ":"{kind}",{rest}"#)
-    }
-
     fn has_ended(&self, now: Time) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
     }
