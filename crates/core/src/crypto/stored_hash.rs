@@ -205,13 +205,17 @@ fn parse_scrypt(rest: &str) -> Result<Stored<'_>, PasswordError> {
 /// passlib's `<rounds>$<salt>$<digest>`, or PHC's `i=<rounds>,l=<length>$<salt>$<digest>`
 fn parse_pbkdf2(function: Function, rest: &str) -> Result<Stored<'_>, PasswordError> {
     let [cost, salt, digest] = fields(rest)?;
-    let rounds = match cost.strip_prefix("i=") {
-        None => number(cost)?,
-        Some(cost) => number(cost.split_once(",l=").map_or(cost, |(rounds, _)| rounds))?,
+    let (rounds, length) = match cost.strip_prefix("i=").map(|cost| cost.split_once(",l=").ok_or(cost)) {
+        None => (number(cost)?, None),
+        Some(Err(rounds)) => (number(rounds)?, None),
+        Some(Ok((rounds, length))) => (number(rounds)?, Some(number(length)?)),
     };
     // passlib writes `.` for `+`.
     let salt = decode_salt(&salt.replace('.', "+"))?;
     let digest = decode_digest(&digest.replace('.', "+"))?;
+    if length.is_some_and(|length| usize::try_from(length) != Ok(digest.len())) {
+        return Err(PasswordError::Malformed);
+    }
     Ok(Stored::Pbkdf2 { function, rounds: checked_rounds(rounds)?, salt, digest })
 }
 
