@@ -290,7 +290,7 @@ impl PostgresUrl {
             }
         }
         let has_hosts = !said.hosts.is_empty();
-        let mut is_first_host = true;
+        let (mut is_first_host, before) = (true, problems.len());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if !is_name(name) {
@@ -313,6 +313,15 @@ impl PostgresUrl {
             }
         }
         parsed.settle(said, &mut problems);
+        if problems.len() > before && query.contains('@') {
+            // What is before the last @ may be a password with a question mark in it.
+            problems.truncate(before);
+            problems.push(
+                "something after ? is wrong, and is not shown because there is an @ behind it; an @ after ? is written \
+                 %40, and a ? in a password %3F"
+                    .to_owned(),
+            );
+        }
         if problems.is_empty() { Ok(parsed) } else { Err(problems) }
     }
 

@@ -217,6 +217,9 @@ fn no_mistake_shows_a_password() {
         "postgres://ada:x@y?sslmode=gEh3im@h/db",
         "postgres://ada:x@y?gEh3im@h/db",
         "postgres://ada:x@y/gEh3im@h/db",
+        "postgres://ada:x@/y?gEh3im&z@h/db",
+        "postgres://ada:x@y?gEh3im=%&z=@h/db",
+        "postgres://ada:5432?gEh3im=@h/db",
         "postgres://ada@h/db?password=gEh3im&sslmode=strict",
         "mysql://ada:gEh3im@h/db",
     ] {
@@ -224,6 +227,9 @@ fn no_mistake_shows_a_password() {
         assert!(!problems.contains("gEh3im"), "{url}: {problems}");
         assert!(!without_password(url).contains("gEh3im"), "{url}: {}", without_password(url));
     }
+    assert!(problems("postgres://h/db?user=me@host&sslmode=strict").contains("an @ after ? is written %40"));
+    assert!(problems("postgres://h/db?user=me%40host&sslmode=strict").contains("sslmode=strict"));
+    assert_eq!(parse("postgres://h/db?user=me@host").user.as_deref(), Some("me@host"));
     for url in [
         "postgres://db/app?user=ada&password=p@gEh3im",
         "postgres://db/app?user=me@host&password=gEh3im",
