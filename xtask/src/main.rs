@@ -9,6 +9,7 @@ mod bench;
 mod check;
 mod conformance;
 mod copy;
+mod coverage;
 mod dist;
 mod generate;
 mod instructions;
@@ -32,6 +33,7 @@ usage: cargo xtask <command>
   test                  everything: check, tests on PostgreSQL, doc tests, conformance,
                         instruction counts, Python
   python                the Python package's tests, types and style
+  coverage              how many lines the tests run, in Rust and in Python; fails below 85 %
   tidy                  the rules of the code base that no other tool knows
   generate              writes docs/reference/configuration.md from the options
   conformance [args…]   the official client against the release binary; args go to the runner
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         ("check", []) => check::run(),
         ("test", []) => test::run(),
         ("python", []) => python::package(),
+        ("coverage", []) => coverage::run(),
         ("tidy", []) => tidy::run(),
         ("generate", []) => generate::run(),
         ("conformance", _) => conformance::run(rest),

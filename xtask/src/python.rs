@@ -32,6 +32,20 @@ pub(crate) fn package() -> Outcome {
     run_command(&mut module(&["ruff", "format", "--check", "."]))
 }
 
+/// Which lines the package's own tests run, in lcov's format.
+pub(crate) fn coverage() -> Outcome<String> {
+    let folder = root().join("python/narthex");
+    let python = environment("package", &folder.join("requirements-test.txt"))?;
+    let data = target().join("coverage/python");
+    let coverage = |arguments: &[&str]| {
+        let mut command = Command::new(&python);
+        command.args(["-m", "coverage"]).args(arguments).current_dir(&folder).env("COVERAGE_FILE", &data);
+        command
+    };
+    run_command(&mut coverage(&["run", "-m", "pytest", "--quiet"]))?;
+    output(&mut coverage(&["lcov", "--quiet", "-o", "-"]))
+}
+
 /// What `PyJWT`, `joserfc`, jose and the packages for `FastAPI` make of what the binary issues.
 pub(crate) fn interop(binary: &Path, node_modules: &Path) -> Outcome {
     let folder = root().join("python/interop");
