@@ -35,7 +35,7 @@ usage: cargo xtask <command>
   python                the Python package's tests, types and style
   coverage              how many lines the tests run, in Rust and in Python; fails below 85 %
   tidy                  the rules of the code base that no other tool knows
-  generate              writes docs/reference/configuration.md from the options
+  generate              writes docs/reference/configuration.md and data-model.md from the code
   conformance [args…]   the official client against the release binary; args go to the runner
   mission <folder>      the server-side code and .env files of the plans in that folder, run as they
                         are written against the release binary and the Python package

@@ -49,6 +49,9 @@ macro_rules! catalog {
             }
         }
 
+        /// What there is.
+        const IDS: &[&str] = &[$($id),*];
+
         fn schemas(generator: &mut SchemaGenerator) -> Vec<(&'static str, Schema)> {
             vec![$(($id, described(generator.subschema_for::<$plugin>(), $what)),)*]
         }
@@ -67,6 +70,12 @@ fn described(mut schema: Schema, what: &str) -> Schema {
 }
 
 impl Plugins {
+    /// All that there are, as far as they do without options: for what documents them.
+    pub fn all() -> Self {
+        let read = |id: &&str| serde_json::from_value::<Self>(serde_json::json!({ *id: {} })).ok();
+        Self(IDS.iter().filter_map(read).flat_map(|plugins| plugins.0).collect())
+    }
+
     /// Installs them in their order.
     #[must_use]
     pub fn install(&self, builder: AuthBuilder) -> AuthBuilder {

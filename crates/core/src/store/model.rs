@@ -132,9 +132,10 @@ macro_rules! model {
             const TABLE: &'static str = $table;
 
             fn table() -> $crate::store::Table {
-                $crate::store::Table::new($table)
+                $crate::store::Table::new($table).about(concat!($($doc, "\n"),*))
                     $( .field($crate::model!(@field [$($mark)?]
-                        $crate::store::Field::$kind($wire) $(. $modifier ( $($argument)* ))*)) )*
+                        $crate::store::Field::$kind($wire).about(concat!($($field_doc, "\n"),*))
+                            $(. $modifier ( $($argument)* ))*)) )*
             }
 
             fn from_values(values: &mut std::vec::IntoIter<$crate::store::Value>) -> Option<Self> {

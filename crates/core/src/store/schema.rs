@@ -83,6 +83,8 @@ impl OnDelete {
 pub struct Field {
     /// Its name on the wire and, unless renamed, in the table.
     pub name: Cow<'static, str>,
+    /// What it means, for the documentation.
+    pub about: &'static str,
     /// Its name in the table, where that is another.
     pub column: Option<Cow<'static, str>>,
     /// What it holds.
@@ -110,6 +112,7 @@ impl Field {
     pub fn new(name: impl Into<Cow<'static, str>>, kind: Kind) -> Self {
         Self {
             name: name.into(),
+            about: "",
             column: None,
             kind,
             required: true,
@@ -151,6 +154,13 @@ impl Field {
     /// A JSON column.
     pub fn json(name: impl Into<Cow<'static, str>>) -> Self {
         Self::new(name, Kind::Json)
+    }
+
+    /// What it means, for the documentation.
+    #[must_use]
+    pub fn about(mut self, about: &'static str) -> Self {
+        self.about = about;
+        self
     }
 
     /// May be NULL.
@@ -226,6 +236,8 @@ impl Field {
 pub struct Table {
     /// Its name.
     pub name: &'static str,
+    /// What a row is, for the documentation.
+    pub about: &'static str,
     /// Its name in the database, where that is another.
     pub relation: Option<String>,
     /// The section of the configuration that says so: `plugins.jwt.schema.jwks`. Its own name when absent.
@@ -243,12 +255,20 @@ impl Table {
     pub fn new(name: &'static str) -> Self {
         Self {
             name,
+            about: "",
             relation: None,
             section: None,
             fields: Vec::new(),
             has_own_ids: false,
             is_elsewhere: false,
         }
+    }
+
+    /// What a row is, for the documentation.
+    #[must_use]
+    pub fn about(mut self, about: &'static str) -> Self {
+        self.about = about;
+        self
     }
 
     /// Adds a column.

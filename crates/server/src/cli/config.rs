@@ -1,6 +1,6 @@
 //! `narthex config`: what is in force, and what there is.
 
-use super::{Failure, print};
+use super::{Failure, print, tables};
 use crate::settings::{self, Flags, Settings};
 use narthex::store::without_password;
 use std::fmt::Write as _;
@@ -15,6 +15,9 @@ pub(super) enum Command {
     /// Prints the reference of all options as Markdown.
     #[command(hide = true)]
     Reference,
+    /// Prints the tables of the database as Markdown.
+    #[command(hide = true)]
+    Tables,
 }
 
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
@@ -24,6 +27,7 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
             print(&serde_json::to_string_pretty(&settings::schema()).map_err(Failure::failed)?)
         }
         Command::Reference => print(&settings::reference()),
+        Command::Tables => print(&tables::write()),
     }
 }
 

@@ -15,6 +15,7 @@ mod people;
 mod routes;
 mod serve;
 mod session;
+mod tables;
 mod terminal;
 mod text;
 mod user;

@@ -309,15 +309,44 @@ fn the_schema_describes_every_option() {
 }
 
 #[test]
-fn the_reference_is_that_of_these_options() {
+fn what_is_written_from_the_code_is_of_this_code() {
     let database = Database::sqlite();
-    let written = narthex(database.folder(), &["config", "reference"], &[]).stdout;
-    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/configuration.md");
-    let kept = fs::read_to_string(kept).unwrap();
-    assert!(
-        written == kept,
-        "docs/reference/configuration.md is not of these options; run `cargo xtask generate`"
+    for (what, name) in [("reference", "configuration.md"), ("tables", "data-model.md")] {
+        let written = narthex(database.folder(), &["config", what], &[]).stdout;
+        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(name);
+        let kept = fs::read_to_string(kept).unwrap();
+        assert!(written == kept, "docs/reference/{name} is not of this code; run `cargo xtask generate`");
+    }
+}
+
+#[test]
+fn every_table_that_is_made_is_on_the_page_with_its_columns() {
+    let database = Database::sqlite();
+    configure(
+        database.folder(),
+        "rate-limit.storage = \"database\"\n[plugins.jwt]\n[plugins.bearer]\n[plugins.token-api]\n",
     );
+    let made = narthex(database.folder(), &["migrate"], &[("BETTER_AUTH_SECRET", SECRET)]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let page = narthex(database.folder(), &["config", "tables"], &[]).stdout;
+    let connection = database.open();
+    let names = "select name from sqlite_master where type = 'table' and name not like 'sqlite%'";
+    let mut tables = connection.prepare(names).unwrap();
+    let mut seen = 0;
+    for table in tables.query_map((), |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap) {
+        let (_, section) =
+            page.split_once(&format!("\n## `{table}`\n")).unwrap_or_else(|| panic!("{table}: {page}"));
+        let section = section.split("\n## ").next().unwrap();
+        let mut columns = connection.prepare("select name from pragma_table_info(?1)").unwrap();
+        for column in columns.query_map([&table], |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap)
+        {
+            let row = section.lines().find(|line| line.starts_with(&format!("| `{column}` |")));
+            let row = row.unwrap_or_else(|| panic!("{table}.{column}"));
+            assert!(!row.ends_with("| |"), "{table}.{column} has no description");
+            seen += 1;
+        }
+    }
+    assert!(seen > 60, "{seen}");
 }
 
 #[test]
