@@ -53,6 +53,24 @@ def test_an_application_is_tested_without_a_server(pytester: pytest.Pytester) ->
     pytester.runpytest_subprocess().assert_outcomes(passed=5)
 
 
+def test_tokens_are_made_out_as_the_application_expects_them(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from narthex import Authenticator
+
+        def test_another_issuer(narthex_issuer):
+            first = Authenticator(issuer="https://auth.example.com", audience=["https://b.example", "https://a.example"])
+            second = Authenticator(issuer="http://localhost:8000")
+            before = narthex_issuer.token()
+            for auth, audience in [(first, "https://a.example"), (second, "http://localhost:8000")]:
+                with narthex_issuer.serving(auth):
+                    assert auth.verify(narthex_issuer.token())["aud"] == audience
+            assert narthex_issuer.token() == before
+        """
+    )
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
 def test_without_fastapi_the_rest_works_and_auth_says_what_to_install(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

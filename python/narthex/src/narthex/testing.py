@@ -192,13 +192,19 @@ class Issuer:
 
     @contextmanager
     def serving(self, auth: Authenticator[Any]) -> Iterator[None]:
-        """While inside, `auth` asks this issuer instead of its server."""
+        """While inside, `auth` asks this issuer instead of its server, and tokens are made out as it expects them."""
+        before = self.issuer, self.audience
+        expected = auth._expected
+        self.issuer = expected.issuer or self.issuer
+        if expected.audience is not None and self.audience not in expected.audience:
+            self.audience = min(expected.audience)
         with auth.asking(self.answer, self.clock):
             self._served.append(auth)
             try:
                 yield
             finally:
                 self._served.remove(auth)
+                self.issuer, self.audience = before
 
     def answer(
         self,
