@@ -55,7 +55,7 @@ usage: cargo xtask <command>
       --target TRIPLE         a static musl binary where that target is installed, by default
   wheel [options]       the Python package and a wheel with the binary, in target/wheels;
                         the same options as dist
-      --check                 instead: both with the release binary, installed where nothing else is
+      --check BINARY          instead: both with this binary, installed where nothing else is
   rehearse              installs that archive on a Debian of its own, under systemd, and restarts
                         and stops it under load; needs root
 ";
@@ -78,9 +78,7 @@ fn main() -> ExitCode {
         ("instructions", _) => instructions::run(rest),
         ("footprint", []) => bench::footprint::run(),
         ("dist", _) => dist::run(rest),
-        ("wheel", [flag]) if flag == "--check" => {
-            conformance::release_binary().and_then(|it| wheel::check(&it))
-        }
+        ("wheel", [flag, binary]) if flag == "--check" => wheel::check(binary.as_ref()),
         ("wheel", _) => wheel::run(rest),
         ("rehearse", []) => dist::rehearse(),
         ("copy", _) => copy::users(rest).and_then(copy::run_with),
