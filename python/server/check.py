@@ -1,4 +1,4 @@
-"""With what pip has installed, and nothing else: sign up, sign in, be known, in an application of a few lines.
+"""With what pip has installed, and nothing else: sign up, sign in, be known, in the application of the README.
 
 Run by `cargo xtask test` in an environment that has only the two wheels and what they need.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -36,11 +35,17 @@ def main() -> None:
     print(version.strip(), "from", program)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shutil.copy(Path(__file__).with_name("first_picture.py"), folder)
+        (folder / "first.py").write_text(application())
         (folder / "narthex.toml").write_text(CONFIGURATION)
         for workers in (1, 2):
             first_picture(folder, workers)
             (folder / "narthex.db").unlink()
+
+
+def application() -> str:
+    """The lines that the README shows."""
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text()
+    return "# first.py" + readme.partition("```python\n# first.py")[2].partition("```")[0]
 
 
 def first_picture(folder: Path, workers: int) -> None:
@@ -48,13 +53,18 @@ def first_picture(folder: Path, workers: int) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     ask = asking(f"http://127.0.0.1:{port}")
-    command = [sys.executable, "-m", "uvicorn", "first_picture:app", "--port", str(port), "--workers", str(workers)]
+    command = [sys.executable, "-m", "uvicorn", "first:app", "--port", str(port), "--workers", str(workers)]
     command += ["--log-level", "warning"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("NARTHEX", "BETTER_AUTH"))}
     before = servers()
     uvicorn = subprocess.Popen(command, cwd=folder, env=environment)
+
+    def serves() -> bool:
+        assert uvicorn.poll() is None, "it has ended"
+        return ask("/auth/me")[0] == 401
+
     try:
-        eventually(lambda: uvicorn.poll() is None and ask("/auth/me")[0] == 401, "it does not serve")
+        eventually(serves, "it does not serve")
         eventually(lambda: len(servers() - before) == workers, "each worker has a server")
         status, signed_up = ask("/auth/signup", ADA)
         assert status == 200, signed_up
