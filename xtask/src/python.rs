@@ -63,6 +63,19 @@ pub(crate) fn mission() -> Outcome<PathBuf> {
     environment("mission", &requirements, &[&root().join("python/narthex")])
 }
 
+/// The tests of the application that has Narthex in it, on both databases.
+pub(crate) fn fastapi_example(binary: &Path, postgres: &str) -> Outcome {
+    let folder = root().join("examples/fastapi-only");
+    let packages = [&*root().join("python/narthex")];
+    let python = environment("fastapi-only", &folder.join("requirements.txt"), &packages)?;
+    for database in ["", postgres] {
+        let mut tests = Command::new(&python);
+        tests.args(["-m", "pytest", "--quiet"]).current_dir(&folder);
+        run_command(tests.env("NARTHEX_BIN", binary).env("TEST_DATABASE", database))?;
+    }
+    Ok(())
+}
+
 /// A virtual environment with these packages and ours in the folders `editable`, made once for each list; its Python.
 pub(crate) fn environment(name: &str, requirements: &Path, editable: &[&Path]) -> Outcome<PathBuf> {
     let folder = target().join("python").join(name);

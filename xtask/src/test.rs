@@ -22,6 +22,8 @@ pub(crate) fn run() -> Outcome {
             tools::FAKETIME,
             instructions::VALGRIND,
             python::VENV,
+            tools::CURL,
+            tools::JQ,
         ])
     });
     check::add(&mut steps);
@@ -61,5 +63,6 @@ pub(crate) fn run() -> Outcome {
         python::interop(binary()?, &conformance::folder().join("node_modules"))
     });
     steps.run("installed by pip", || wheel::check(binary()?));
+    steps.run("FastAPI alone", || python::fastapi_example(binary()?, &postgres()?.url("postgres")));
     steps.finish()
 }

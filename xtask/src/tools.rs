@@ -36,6 +36,12 @@ pub(crate) const FAKETIME: Need =
 pub(crate) const OPENSSL: Need =
     Need { name: "openssl", package: "openssl", present: || on_path("openssl").is_some() };
 
+/// What guides ask servers with.
+pub(crate) const CURL: Need = Need { name: "curl", package: "curl", present: || on_path("curl").is_some() };
+
+/// What guides read answers with.
+pub(crate) const JQ: Need = Need { name: "jq", package: "jq", present: || on_path("jq").is_some() };
+
 /// A transaction pooler: tests put it between the server and PostgreSQL. Debian has it where only root looks.
 pub(crate) const PGBOUNCER: Need = Need {
     name: "PgBouncer",

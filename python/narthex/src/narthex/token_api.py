@@ -69,7 +69,7 @@ class TokenApi:
         if not paths:
             raise ConfigurationError(
                 "the token API is off: add [plugins.jwt] and [plugins.token-api] to narthex.toml "
-                "(or give the configuration that has them)"
+                "(it is looked for where the application is started; elsewhere, say config=)"
             )
         self.endpoints = [
             self._endpoint(path.removeprefix(PREFIX), method, operation)

@@ -1,0 +1,1 @@
+"""Who may use the application, and what it knows about them."""

@@ -1,0 +1,1 @@
+"""Tests of the application, with a Narthex and a database of their own."""
