@@ -417,19 +417,44 @@ def test_narthex_may_be_behind_a_unix_socket(tmp_path: Path) -> None:
         assert narthex.connections == 2
 
 
-def test_the_server_of_the_lifespan_is_found(tmp_path: Path, narthex: Origin, caplog: pytest.LogCaptureFixture) -> None:
+def running(path: Path | None, base_path: str = "/api/auth") -> Any:
+    return SimpleNamespace(socket=path, base_path=base_path)
+
+
+def test_the_server_of_the_lifespan_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     app = application(None)
-    with TestClient(app) as client, origin(tmp_path / "narthex.sock") as behind_socket:
-        app.state.narthex = SimpleNamespace(
-            socket=tmp_path / "narthex.sock", base_url="http://app.test", base_path="/a"
-        )
+    first, second = tmp_path / "1.sock", tmp_path / "2.sock"
+    with TestClient(app) as client, origin(first) as one, origin(second) as two:
+        app.state.narthex = running(first, "/a")
         assert client.get("/auth/me").status_code == 200
-        assert behind_socket.last.target == "/a/token-api/me"
-        # Another one, as after a start on another port.
-        app.state.narthex = SimpleNamespace(socket=None, base_url=narthex.url, base_path="/b")
+        assert one.last.target == "/a/token-api/me"
+        # Another one, as after another start.
+        app.state.narthex = running(second, "/b")
         assert client.get("/api/auth/ok").status_code == 200
-        assert narthex.last.target == "/b/ok"
+        assert two.last.target == "/b/ok"
     assert caplog.text == ""
+
+
+def test_the_server_of_the_process_is_found_from_an_application_inside_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outer = FastAPI()
+    outer.mount("/v1", application(None))
+    monkeypatch.setattr("narthex.server._running", [running(tmp_path / "1.sock")])
+    with origin(tmp_path / "1.sock") as narthex, TestClient(outer) as client:
+        assert client.get("/v1/auth/me").status_code == 200
+        assert narthex.last.target == "/api/auth/token-api/me"
+
+
+@pytest.mark.parametrize("server", [None, running(None)])
+def test_without_a_server_the_answer_is_503_and_the_log_says_what_to_do(
+    server: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = application(None)
+    app.state.narthex = server
+    for answer in [TestClient(app).get("/auth/me"), TestClient(app).get("/api/auth/ok")]:
+        assert (answer.status_code, answer.content, answer.headers["retry-after"]) == (503, AWAY, "1")
+    assert "start it with FastAPI(lifespan=narthex.fastapi.lifespan()), or say url=" in caplog.text
 
 
 def test_dependencies_of_the_application_come_first(narthex: Origin) -> None:

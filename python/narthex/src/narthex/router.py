@@ -22,7 +22,7 @@ except ImportError as error:
     raise ImportError("this needs FastAPI: pip install 'narthex[server]'") from error
 
 from .fastapi import _Scheme
-from .server import find_binary
+from .server import current, find_binary
 from .token_api import PREFIX, Endpoint, TokenApi, described_by_binary, described_in, described_without_fields
 
 PathLike = str | os.PathLike[str]
@@ -119,13 +119,11 @@ def _finder(url: str | None, base_path: str) -> Callable[[Request], Target | Non
 
 
 def _running(request: Request) -> Target | None:
-    """The one that this application's lifespan has started."""
-    server = getattr(request.app.state, "narthex", None)
-    if server is None:
+    """The one that this application's lifespan has started, or else, in an application inside another, this process."""
+    server = getattr(request.app.state, "narthex", None) or current()
+    if server is None or server.socket is None:
         return None
-    if server.socket is not None:
-        return Target("http://localhost", str(server.socket), server.base_path)
-    return Target(server.base_url.rstrip("/"), None, server.base_path)
+    return Target("http://localhost", str(server.socket), server.base_path)
 
 
 def _nobody() -> Response:
