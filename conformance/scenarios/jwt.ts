@@ -266,7 +266,7 @@ const EDITED: { header?: Options; payload?: Options }[] = [
   { payload: { sub: "another" } },
   { payload: { sid: "another" } },
   { payload: { sid: null } },
-  { payload: { exp: 1_767_323_046 } },
+  { payload: { exp: 1_500_000_000 } },
   { payload: { exp: null } },
   { payload: { nbf: 4_000_000_000 } },
   { payload: { version: "2" } },
