@@ -686,6 +686,14 @@ impl Ctx {
         self.engine.hashing.run(job).await.map_err(Error::busy)
     }
 
+    /// As [`Self::compute`], for what takes a few milliseconds: it goes before the passwords that wait.
+    pub async fn compute_soon<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        self.engine.hashing.run_short(job).await.map_err(Error::busy)
+    }
+
     /// Waits so long, or until requests that wait are to answer, because the server stops: then it is `false`.
     pub async fn sleep(&self, duration: Duration) -> bool {
         let mut hurry = self.engine.hurry.subscribe();

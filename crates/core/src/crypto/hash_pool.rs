@@ -2,7 +2,8 @@
 //!
 //! At most as many hashes run as there are threads, and at most `queue` wait; one more is refused at once, so a
 //! storm of sign-ins costs neither memory nor the session checks beside it. The threads are niced, first come is
-//! first served, and what nobody waits for any more is not computed.
+//! first served, and what nobody waits for any more is not computed. What takes a few milliseconds has a queue of its
+//! own, before the hashes.
 //!
 //! Written over std because no crate has all of it: rayon and tokio's blocking pool have no bound, `blocking`
 //! neither that nor a nice value, and a semaphore before any of them would still count callers that have left.
@@ -34,7 +35,12 @@ impl HashPool {
     /// Starts `threads` threads with the nice value `nice` (on Linux), before which `queue` jobs may wait.
     pub fn new(threads: NonZeroUsize, queue: usize, nice: i32) -> Self {
         let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue { jobs: VecDeque::new(), idle: 0, closed: false }),
+            queue: Mutex::new(Queue {
+                jobs: VecDeque::new(),
+                short: VecDeque::new(),
+                idle: 0,
+                closed: false,
+            }),
             ready: Condvar::new(),
             capacity: queue,
             threads: threads.get(),
@@ -63,13 +69,25 @@ impl HashPool {
     /// Runs `job` on the pool; [`Busy`] at once when the queue is full, and also when the job panics.
     pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
         let (reply, result) = oneshot::channel();
-        self.handle.shared.push(Box::new(Job { work: job, reply }))?;
+        self.handle.shared.push(Box::new(Job { work: job, reply, is_counted: true }), Length::Long)?;
+        result.await.map_err(|_| Busy)
+    }
+
+    /// As [`Self::run`], for a job of a few milliseconds: it waits for those that run, and not for those that wait. It
+    /// is not counted as completed.
+    pub async fn run_short<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Busy> {
+        let (reply, result) = oneshot::channel();
+        self.handle.shared.push(Box::new(Job { work: job, reply, is_counted: false }), Length::Short)?;
         result.await.map_err(|_| Busy)
     }
 
     /// How many jobs wait for a thread.
     pub fn waiting(&self) -> usize {
-        self.handle.shared.lock().jobs.len()
+        let queue = self.handle.shared.lock();
+        queue.jobs.len() + queue.short.len()
     }
 
     /// [`Busy`] if a job would be refused now, which then counts as refused.
@@ -130,8 +148,17 @@ struct Shared {
     refused: AtomicU64,
 }
 
+/// How long a job takes.
+#[derive(Clone, Copy)]
+enum Length {
+    Short,
+    Long,
+}
+
 struct Queue {
     jobs: VecDeque<Box<dyn Task>>,
+    /// Taken before the others.
+    short: VecDeque<Box<dyn Task>>,
     /// Threads without a job: they take the first jobs of the queue as soon as they wake.
     idle: usize,
     closed: bool,
@@ -148,16 +175,20 @@ impl Shared {
         Busy
     }
 
-    fn push(&self, job: Box<dyn Task>) -> Result<(), Busy> {
+    fn push(&self, job: Box<dyn Task>, length: Length) -> Result<(), Busy> {
         let mut queue = self.lock();
-        let room = self.capacity.saturating_add(queue.idle);
-        if queue.jobs.len() >= room {
-            queue.jobs.retain(|waiting| !waiting.is_abandoned());
+        let (room, is_closed) = (self.capacity.saturating_add(queue.idle), queue.closed);
+        let jobs = match length {
+            Length::Short => &mut queue.short,
+            Length::Long => &mut queue.jobs,
+        };
+        if jobs.len() >= room {
+            jobs.retain(|waiting| !waiting.is_abandoned());
         }
-        if queue.closed || queue.jobs.len() >= room {
+        if is_closed || jobs.len() >= room {
             return Err(self.refuse());
         }
-        queue.jobs.push_back(job);
+        jobs.push_back(job);
         drop(queue);
         self.ready.notify_one();
         Ok(())
@@ -166,7 +197,8 @@ impl Shared {
     fn work(&self) {
         let mut queue = self.lock();
         while !queue.closed {
-            let Some(job) = queue.jobs.pop_front() else {
+            let next = queue.short.pop_front();
+            let Some(job) = next.or_else(|| queue.jobs.pop_front()) else {
                 queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
@@ -188,6 +220,7 @@ trait Task: Send {
 struct Job<F, T> {
     work: F,
     reply: oneshot::Sender<T>,
+    is_counted: bool,
 }
 
 impl<T: Send, F: FnOnce() -> T + Send> Task for Job<F, T> {
@@ -199,11 +232,13 @@ impl<T: Send, F: FnOnce() -> T + Send> Task for Job<F, T> {
         if self.is_abandoned() {
             return;
         }
-        let Self { work, reply } = *self;
+        let Self { work, reply, is_counted } = *self;
         // Unwind safe: what the job owned is gone with it, and the caller learns that it failed.
         if let Ok(value) = catch_unwind(AssertUnwindSafe(work)) {
             // Before the reply, so that whoever has the reply sees it counted.
-            completed.fetch_add(1, Ordering::Release);
+            if is_counted {
+                completed.fetch_add(1, Ordering::Release);
+            }
             // A caller that left meanwhile needs no answer.
             drop(reply.send(value));
         } else {
@@ -291,6 +326,27 @@ mod tests {
         assert_eq!(pool.waiting(), 0);
         assert_eq!(pool.run(|| 4).await, Ok(4));
         assert_eq!(pool.completed(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_short_job_waits_for_none_that_waits_and_has_a_queue_of_its_own() {
+        let pool = pool(1, 1);
+        let (running, release) = occupy(&pool);
+        let (first, order) = mpsc::channel();
+        let second = first.clone();
+        let long = start(&pool, move || first.send("long").unwrap()).ok().unwrap();
+        assert_eq!(start(&pool, || ()).err(), Some(Err(Busy)), "the queue of the long ones is full");
+        let other = pool.clone();
+        let mut short: Running<()> =
+            Box::pin(async move { other.run_short(move || second.send("short").unwrap()).await });
+        assert!(short.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let refused = pool.run_short(|| ()).await;
+        assert_eq!((refused, pool.waiting()), (Err(Busy), 2));
+
+        drop(release);
+        assert_eq!((running.await, short.await, long.await), (Ok(()), Ok(()), Ok(())));
+        assert_eq!(order.iter().collect::<Vec<_>>(), ["short", "long"]);
+        assert_eq!(pool.completed(), 2, "only hashes are counted");
     }
 
     #[tokio::test]

@@ -80,6 +80,11 @@ impl Algorithm {
         }
     }
 
+    /// Whether a signature takes so long that no async thread should make it.
+    pub const fn is_slow(self) -> bool {
+        matches!(self, Self::Es512 | Self::Ps256 | Self::Rs256)
+    }
+
     /// The bytes of a coordinate of its curve.
     const fn coordinate(self) -> usize {
         match self {

@@ -82,8 +82,18 @@ impl Ready {
     }
 
     /// The token with this payload, which is JSON, and with this type in its header, if any.
-    pub(super) fn sign(&self, kind: Option<&str>, payload: &[u8]) -> Result<String> {
-        self.token(kind, payload).map_err(Error::internal)
+    pub(super) async fn sign(
+        self: Arc<Self>,
+        cx: &Ctx,
+        kind: Option<&'static str>,
+        payload: Vec<u8>,
+    ) -> Result<String> {
+        let token = if self.key.algorithm().is_slow() {
+            cx.compute_soon(move || self.token(kind, &payload)).await?
+        } else {
+            self.token(kind, &payload)
+        };
+        token.map_err(Error::internal)
     }
 
     fn token(&self, kind: Option<&str>, payload: &[u8]) -> Result<String, KeyError> {

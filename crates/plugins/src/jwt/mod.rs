@@ -236,12 +236,12 @@ impl Jwt {
             (_, Some(algorithm)) => algorithm,
             (None, None) => self.jwks.key_pair_config.alg,
         };
-        self.ready(cx, algorithm).await?.sign(None, &payload)
+        self.ready(cx, algorithm).await?.sign(cx, None, payload).await
     }
 
     /// What the cookie cache remembers, signed with the key that signs tokens.
     async fn sign_cookie(&self, cx: &mut Ctx, kind: &'static str, claims: String) -> Result<String> {
-        self.ready(cx, self.jwks.key_pair_config.alg).await?.sign(Some(kind), claims.as_bytes())
+        self.ready(cx, self.jwks.key_pair_config.alg).await?.sign(cx, Some(kind), claims.into_bytes()).await
     }
 
     async fn open_cookie(&self, store: &Store, kind: &'static str, token: &str) -> Result<Option<Vec<u8>>> {

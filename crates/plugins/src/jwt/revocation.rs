@@ -246,7 +246,7 @@ impl Jwt {
             "seq": number,
             "entries": entries,
         });
-        let text = self.sign_list(cx, payload.to_string().as_bytes()).await?;
+        let text = self.sign_list(cx, payload.to_string().into_bytes()).await?;
         let list = Arc::new(List { number, signed_at: now, text });
         *newest = Some(Arc::clone(&list));
         Ok(list)
@@ -259,12 +259,12 @@ impl Jwt {
         Ok(cx.store().list(newest_first).await?)
     }
 
-    async fn sign_list(&self, cx: &mut Ctx, payload: &[u8]) -> Result<String> {
+    async fn sign_list(&self, cx: &mut Ctx, payload: Vec<u8>) -> Result<String> {
         if let Some(shared) = self.shared() {
-            return Ok(shared.sign_under(&format!(r#"{{"alg":"HS256","typ":"{TYPE}"}}"#), payload));
+            return Ok(shared.sign_under(&format!(r#"{{"alg":"HS256","typ":"{TYPE}"}}"#), &payload));
         }
         let ready = self.ready(cx, self.jwks.key_pair_config.alg).await?;
-        ready.sign(Some(TYPE), payload)
+        ready.sign(cx, Some(TYPE), payload).await
     }
 }
 

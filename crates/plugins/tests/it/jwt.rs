@@ -9,7 +9,7 @@ use narthex::{
 use narthex_plugins::{Jwt, jwt::Jwk};
 use narthex_testkit::{Browser, TestApp};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 const SHARED: &str = "a secret that every backend knows, 32+";
 
@@ -98,6 +98,40 @@ async fn each_algorithm_signs_what_its_published_key_verifies() {
         assert_eq!((keys.len(), &keys[0]["kty"], &keys[0]["alg"]), (1, &kty.into(), &alg.into()));
         assert_eq!(keys[0]["d"], Value::Null);
         assert!(verified(&app, &token).await.is_some(), "{alg}");
+    }
+}
+
+#[tokio::test]
+async fn a_signature_that_takes_long_is_made_on_another_thread_and_no_password_is_counted() {
+    for (alg, is_slow) in
+        [("EdDSA", false), ("ES256", false), ("ES512", true), ("RS256", true), ("PS256", true)]
+    {
+        let app = with(json!({ "jwt": { "jwks": { "key-pair-config": { "alg": alg } } } }))
+            .config(|config| (config.password.threads, config.password.queue) = (NonZeroUsize::new(1), 0))
+            .build()
+            .await;
+        let browser = signed_up(&app, ADA).await;
+        let first = token(&browser).await;
+        assert!(verified(&app, &first).await.is_some(), "{alg}");
+        let hashes = app.auth().hashes();
+        token(&browser).await;
+        assert_eq!(app.auth().hashes(), hashes, "{alg}");
+
+        // The one thread has something to do, and nobody may wait for it.
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let cx = app.auth().ctx();
+        let job = cx.compute(move || {
+            begun.send(()).expect("somebody waits");
+            let _ = released.recv();
+        });
+        let asked = async {
+            has_begun.await.expect("it has begun");
+            let _ = browser.get("/token").await.expecting(if is_slow { 503 } else { 200 });
+            drop(release);
+        };
+        let (ended, ()) = tokio::join!(job, asked);
+        ended.expect("it has ended");
     }
 }
 
