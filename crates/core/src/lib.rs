@@ -58,8 +58,8 @@ pub use self::{
     guessing::Attempt,
     happening::{Happening, Outcome},
     plugin::{
-        Alias, AsyncFn2, AsyncFn3, AsyncFn4, AsyncFn5, Credential, Description, Endpoint, Event, Handler,
-        Installed, Manifest, Other, Plugin, Rate, SessionUse, Setup, With,
+        Alias, AsyncFn2, AsyncFn3, AsyncFn4, AsyncFn5, BearerToken, Credential, Description, Endpoint, Event,
+        Handler, Installed, Manifest, Other, Plugin, Rate, SessionUse, Setup, With,
     },
     secondary::SecondaryStorage,
     secret::Secret,

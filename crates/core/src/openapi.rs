@@ -11,7 +11,7 @@ use crate::{
     error::Code,
     http::{cookies::Cookie, origin},
     input::{ColumnUse, Columns, Kind as Shape, ObjectSchema, Others, Schema, WriteObject},
-    plugin::{Credential, Endpoint, Manifest, SessionUse},
+    plugin::{Alias, BearerToken, Credential, Endpoint, Manifest, SessionUse},
     store::{Fallback, Field, Kind, Schema as Tables},
 };
 use http::{Method, StatusCode};
@@ -28,23 +28,41 @@ const ERROR: &str = "Error";
 
 /// `routes` are those of the manifest's endpoints, in their order.
 pub(crate) fn document(config: &Config, manifest: &Manifest, tables: &Tables, routes: &[Route]) -> Value {
-    let schemes = security_schemes(config, manifest);
+    let (mut schemes, base_path) = (security_schemes(config, manifest), config.path());
+    let ways: Vec<Value> = schemes.keys().map(|scheme| json!({ scheme: [] })).collect();
     let mut components = Components { tables, plugin: "", known: Vec::new(), schemas: Map::new() };
     components.schemas.insert(ERROR.to_owned(), error_schema());
     let mut paths: Map<String, Value> = Map::new();
     let mut tags: Vec<&str> = Vec::new();
     let mut names = Vec::new();
-    for (endpoint, route) in manifest.endpoints.iter().zip(routes).filter(|(_, route)| !route.is_disabled) {
+    let served: Vec<_> =
+        manifest.endpoints.iter().zip(routes).filter(|(_, route)| !route.is_disabled).collect();
+    for (endpoint, route) in &served {
         if !tags.contains(&endpoint.plugin) {
             tags.push(endpoint.plugin);
         }
         components.plugin = endpoint.plugin;
-        let operation = Operation { config, endpoint, route, schemes: &schemes };
+        let operation = Operation { config, endpoint, route, ways: &ways };
         let written = operation.write(&mut components, &mut names);
-        let methods = paths.entry(template(&endpoint.path)).or_insert_with(|| json!({}));
-        if let Some(methods) = methods.as_object_mut() {
-            methods.insert(endpoint.method.as_str().to_ascii_lowercase(), written);
+        insert(&mut paths, template(&endpoint.path), &endpoint.method, written);
+        if let Some((token, _)) = endpoint.description.bearer {
+            schemes.insert(token.name.to_owned(), bearer_scheme(token));
         }
+    }
+    // Afterwards, so that no name depends on what else somebody may be called by.
+    for (endpoint, alias) in
+        served.iter().flat_map(|(endpoint, route)| route.aliases.iter().map(move |alias| (endpoint, alias)))
+    {
+        let written =
+            paths.get(&template(&endpoint.path)).and_then(|methods| methods.get(lowercase(&endpoint.method)));
+        let Some(mut written) = written.cloned() else { continue };
+        let whole = alias.path(&base_path);
+        let below = whole.strip_prefix(&base_path).filter(|path| path.starts_with('/'));
+        describe_alias(&mut written, endpoint, alias, &mut names);
+        if below.is_none() {
+            written["servers"] = json!([{ "url": origin_of(config) }]);
+        }
+        insert(&mut paths, below.unwrap_or(&whole).to_owned(), &alias.method, written);
     }
     components.schemas.sort_keys();
     json!({
@@ -62,8 +80,33 @@ pub(crate) fn document(config: &Config, manifest: &Manifest, tables: &Tables, ro
 }
 
 fn server(config: &Config) -> String {
-    let origin = Url::parse(&config.base_url).map(|base| base.origin().ascii_serialization());
-    format!("{}{}", origin.unwrap_or_default(), config.path())
+    format!("{}{}", origin_of(config), config.path())
+}
+
+fn origin_of(config: &Config) -> String {
+    Url::parse(&config.base_url).map(|base| base.origin().ascii_serialization()).unwrap_or_default()
+}
+
+fn lowercase(method: &Method) -> String {
+    method.as_str().to_ascii_lowercase()
+}
+
+/// Of two operations of one path, of which only one is below the base path, the first is described.
+fn insert(paths: &mut Map<String, Value>, path: String, method: &Method, operation: Value) {
+    if let Some(methods) = paths.entry(path).or_insert_with(|| json!({})).as_object_mut() {
+        methods.entry(lowercase(method)).or_insert(operation);
+    }
+}
+
+/// The endpoint by another path: all but its name and by whom it is called so.
+fn describe_alias(operation: &mut Value, endpoint: &Endpoint, alias: &Alias, names: &mut Vec<String>) {
+    let own = format!("{}Alias", operation["operationId"].as_str().unwrap_or_default());
+    let copies = std::iter::once(own.clone()).chain((2..).map(|copy| format!("{own}{copy}")));
+    let name = copies.into_iter().find(|name| !names.contains(name)).unwrap_or(own);
+    names.push(name.clone());
+    operation["operationId"] = name.into();
+    operation["tags"] = json!([alias.plugin]);
+    operation["description"] = format!("The same as `{} {}`.", endpoint.method, endpoint.path).into();
 }
 
 /// `/reset-password/:token` as `/reset-password/{token}`.
@@ -98,6 +141,10 @@ fn security_schemes(config: &Config, manifest: &Manifest) -> Map<String, Value> 
     schemes
 }
 
+fn bearer_scheme(BearerToken { format, meaning, .. }: BearerToken) -> Value {
+    json!({ "type": "http", "scheme": "bearer", "bearerFormat": format, "description": meaning })
+}
+
 fn error_schema() -> Value {
     json!({
         "type": "object",
@@ -115,7 +162,8 @@ struct Operation<'a> {
     config: &'a Config,
     endpoint: &'a Endpoint,
     route: &'a Route,
-    schemes: &'a Map<String, Value>,
+    /// How a session may be shown.
+    ways: &'a [Value],
 }
 
 impl Operation<'_> {
@@ -143,16 +191,15 @@ impl Operation<'_> {
             operation.insert("requestBody".to_owned(), body);
         }
         operation.insert("responses".to_owned(), self.responses(components));
-        let mut ways: Vec<Value> = self.schemes.keys().map(|scheme| json!({ scheme: [] })).collect();
-        match description.session {
-            SessionUse::None => {}
-            SessionUse::Optional => {
-                ways.push(json!({}));
-                operation.insert("security".to_owned(), ways.into());
-            }
-            SessionUse::Required => {
-                operation.insert("security".to_owned(), ways.into());
-            }
+        let (mut ways, usage) = match description.bearer {
+            Some((token, usage)) => (vec![json!({ token.name: [] })], usage),
+            None => (self.ways.to_vec(), description.session),
+        };
+        if usage == SessionUse::Optional {
+            ways.push(json!({}));
+        }
+        if usage != SessionUse::None {
+            operation.insert("security".to_owned(), ways.into());
         }
         Value::Object(operation)
     }

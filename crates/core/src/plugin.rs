@@ -4,6 +4,10 @@
 //! extractors in the signature. [`Setup`] erases them when they are registered, so there is no `dyn Plugin`, and
 //! after `build()` nothing can be added: what is registered is data, listed by the [`Manifest`].
 
+mod description;
+
+pub use self::description::{BearerToken, Credential, Description, Other, SessionUse};
+
 use crate::{
     config::Config,
     context::{Ctx, SignIn},
@@ -11,7 +15,6 @@ use crate::{
     error::{Code, Result},
     housekeeping,
     http::{Extract, Replies, Reply},
-    input::Schema,
     model::Ended,
     store::{Column, Field, Model, Store, StoreError, Table, Tx, Write},
     time::Time,
@@ -123,6 +126,12 @@ impl Endpoint {
         self
     }
 
+    /// Looks for a token of its own and answers without one, too.
+    pub fn looks_for_bearer(&mut self, token: BearerToken) -> &mut Self {
+        self.description.bearer = Some((token, SessionUse::Optional));
+        self
+    }
+
     /// Codes with which it may answer, besides those that its guards and inputs answer with.
     pub fn refuses(&mut self, status: StatusCode, codes: impl IntoIterator<Item = Code>) -> &mut Self {
         codes.into_iter().for_each(|code| self.description.refuse(status, code));
@@ -206,80 +215,6 @@ impl Installed<'_> {
     /// The plugin of this type, if it is installed.
     pub fn plugin<P: Plugin>(&self) -> Option<Arc<P>> {
         self.manifest.plugin()
-    }
-}
-
-/// What an endpoint takes and answers: read off its handler's signature, and said where it is registered.
-#[derive(Debug, Clone, Default)]
-pub struct Description {
-    /// What it does, in one sentence.
-    pub summary: Option<&'static str>,
-    /// Upstream's name for it, where that is not its path in camel case.
-    pub operation: Option<&'static str>,
-    /// Whether somebody must be signed in.
-    pub session: SessionUse,
-    /// Its body.
-    pub body: Option<Schema>,
-    /// Whether there must be a body.
-    pub requires_body: bool,
-    /// Whether the body may also be a form.
-    pub accepts_form: bool,
-    /// Its query.
-    pub query: Option<Schema>,
-    /// Its reply.
-    pub reply: Option<Schema>,
-    /// Codes with which it may answer.
-    pub refusals: Vec<(StatusCode, Code)>,
-    /// What else it may answer.
-    pub others: Vec<Other>,
-}
-
-/// Something an endpoint may answer that is neither its reply nor a refusal with a code.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Other {
-    /// Its status.
-    pub status: StatusCode,
-    /// Of which type its body is, if it has one.
-    pub content_type: Option<&'static str>,
-    /// What it means.
-    pub meaning: &'static str,
-}
-
-/// Whether an endpoint asks for a session.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum SessionUse {
-    /// It does not look.
-    #[default]
-    None,
-    /// It answers with and without one.
-    Optional,
-    /// Only who has one gets in.
-    Required,
-}
-
-/// How a client may show its session besides the cookie.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Credential {
-    /// In `Authorization: Bearer`.
-    Bearer {
-        /// What stands there.
-        meaning: &'static str,
-    },
-    /// In a header of its own.
-    Header {
-        /// The header.
-        name: Cow<'static, str>,
-        /// What stands there.
-        meaning: &'static str,
-    },
-}
-
-impl Description {
-    /// Adds a code with which the endpoint may answer.
-    pub fn refuse(&mut self, status: StatusCode, code: Code) {
-        if !self.refusals.contains(&(status, code)) {
-            self.refusals.push((status, code));
-        }
     }
 }
 

@@ -36,7 +36,8 @@ impl Contract {
         self.0.pointer(reference.strip_prefix('#')?)
     }
 
-    /// What is said of an endpoint; `path` is below the base path and may have a query.
+    /// What is said of an endpoint; `path` is below the base path and may have a query. What is found elsewhere, by a path
+    /// of another server, is none.
     pub fn operation(&self, method: &str, path: &str) -> Option<&Value> {
         let path = path.split('?').next().unwrap_or_default();
         let paths = self.0["paths"].as_object()?;
@@ -48,7 +49,7 @@ impl Contract {
                 && given.next().is_none()
         };
         let (_, methods) = paths.iter().find(|(template, _)| fits(template))?;
-        methods.get(method.to_lowercase())
+        methods.get(method.to_lowercase()).filter(|operation| operation.get("servers").is_none())
     }
 
     /// How a reply is not as it is described; nothing of what is no endpoint, or a fault of ours.

@@ -9,11 +9,17 @@ use http::{
     HeaderValue, StatusCode,
     header::{AUTHORIZATION, WWW_AUTHENTICATE},
 };
-use narthex::{Description, http::Extract, model::User, prelude::*};
+use narthex::{BearerToken, Description, SessionUse, http::Extract, model::User, prelude::*};
 use serde_json::{Map, Value};
 
 const WANTED: HeaderValue = HeaderValue::from_static("Bearer");
 const REFUSED: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+
+pub(super) const ACCESS_TOKEN: BearerToken = BearerToken {
+    name: "accessToken",
+    format: "JWT",
+    meaning: "An access token, as `access_token` of the replies that sign in, or a token of `/token`.",
+};
 
 /// Guard: the request has an access token that holds. Of its user, as the database has them now.
 pub(crate) struct AccessToken(pub(super) User);
@@ -34,6 +40,7 @@ impl Extract for AccessToken {
     }
 
     fn describe(description: &mut Description) {
+        description.bearer = Some((ACCESS_TOKEN, SessionUse::Required));
         for (status, code) in REFUSALS {
             description.refuse(status, code);
         }

@@ -94,6 +94,7 @@ impl Plugin for TokenApi {
             .post("/token-api/signout", Self::sign_out)
             .without_cookies()
             .summary("Ends the session of a refresh token or an access token.")
+            .looks_for_bearer(access::ACCESS_TOKEN)
             .refuses_with(access::REFUSALS);
         setup.get("/token-api/me", Self::me).without_cookies().summary("Tells whose access token it is.");
         if is_elsewhere {

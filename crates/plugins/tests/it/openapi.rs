@@ -2,7 +2,7 @@
 
 use crate::support::{ADA, signed_up, with};
 use narthex_testkit::{Call, Contract, Replied};
-use serde_json::json;
+use serde_json::{Value, json};
 
 async fn judged(contract: &Contract, path: &str, status: u16, call: Call) {
     judged_as(contract, "GET", path, status, call).await;
@@ -92,6 +92,91 @@ async fn a_token_in_a_header_is_a_credential_where_the_plugin_is_installed() {
         assert_eq!(scheme.is_some(), ways[1].is_object());
         assert!(scheme.is_none_or(|scheme| scheme["type"] == "http" && scheme["scheme"] == "bearer"));
     }
+}
+
+#[tokio::test]
+async fn an_access_token_is_a_credential_of_the_endpoints_that_take_it_and_of_no_other() {
+    let app = with(json!({ "jwt": {}, "token-api": {} })).build().await;
+    let contract = Contract::of(app.auth());
+    let scheme = contract.referred("#/components/securitySchemes/accessToken").expect("it is there");
+    assert_eq!(
+        [&scheme["type"], &scheme["scheme"], &scheme["bearerFormat"]],
+        [&json!("http"), &json!("bearer"), &json!("JWT")]
+    );
+    let security = |method: &str, path: &str| {
+        contract.operation(method, path).expect("it is served").get("security").cloned()
+    };
+    assert_eq!(security("GET", "/token-api/me"), Some(json!([{ "accessToken": [] }])));
+    assert_eq!(security("POST", "/token-api/signout"), Some(json!([{ "accessToken": [] }, {}])));
+    assert_eq!(security("POST", "/token-api/refresh"), None);
+    assert_eq!(security("GET", "/user"), Some(json!([{ "cookie": [] }])));
+    let app = with(json!({ "jwt": {} })).build().await;
+    assert!(Contract::of(app.auth()).referred("#/components/securitySchemes/accessToken").is_none());
+}
+
+#[tokio::test]
+async fn other_paths_of_endpoints_are_described_where_they_are_found() {
+    for (path, base_path, below) in [
+        ("/auth", "/api/auth", None),
+        ("/api/auth/tokens", "/api/auth", Some("/tokens")),
+        ("/auth", "", Some("/auth")),
+    ] {
+        let app = with(json!({ "jwt": {}, "token-api": { "path": path } }));
+        let app = app.config(|config| config.base_path = base_path.to_owned()).build().await;
+        let contract = Contract::of(app.auth());
+        let paths = &contract.document()["paths"];
+        let without = |operation: &Value| {
+            let mut operation = operation.as_object().expect("it is described").clone();
+            operation.retain(|name, _| !["operationId", "tags", "description", "servers"].contains(&&**name));
+            operation
+        };
+        for (method, name) in
+            [("post", "signup"), ("post", "signin"), ("post", "refresh"), ("post", "signout"), ("get", "me")]
+        {
+            let own = &paths[format!("/token-api/{name}")][method];
+            let other = &paths[format!("{}/{name}", below.unwrap_or(path))][method];
+            assert_eq!(without(other), without(own), "{path}/{name}");
+            assert_eq!(
+                other["operationId"],
+                format!("{}Alias", own["operationId"].as_str().expect("a name"))
+            );
+            let servers = below.is_none().then(|| json!([{ "url": "http://localhost:3001" }]));
+            assert_eq!(other.get("servers"), servers.as_ref(), "it is there that it is found");
+            let whole = format!("{path}/{name}");
+            let reply =
+                app.browser().request(method.to_uppercase().parse().expect("a method"), "").at(&whole);
+            assert_ne!(reply.await.status(), 404, "{whole}");
+        }
+        for (method, path, own) in [
+            ("post", "/signup/email", "/sign-up/email"),
+            ("post", "/signin/email", "/sign-in/email"),
+            ("post", "/signout", "/sign-out"),
+            ("get", "/session", "/get-session"),
+        ] {
+            let (own, other) = (&paths[own][method], &paths[path][method]);
+            assert_eq!(without(other), without(own), "{path}");
+            assert_eq!((&other["tags"], other.get("servers")), (&json!(["token-api"]), None));
+        }
+        let mut names: Vec<_> = paths
+            .as_object()
+            .expect("paths")
+            .values()
+            .flat_map(|methods| methods.as_object().expect("methods").values())
+            .map(|operation| operation["operationId"].as_str().expect("a name"))
+            .collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "each name once");
+    }
+    let disabled = with(json!({ "jwt": {}, "token-api": {} }))
+        .config(|config| config.disabled_paths = vec!["/token-api/me".to_owned(), "/signout".to_owned()]);
+    let app = disabled.build().await;
+    let document = app.auth().openapi();
+    for path in ["/token-api/me", "/auth/me", "/signout"] {
+        assert!(document["paths"].get(path).is_none(), "{path}");
+    }
+    assert!(document["paths"].get("/sign-out").is_some());
 }
 
 #[tokio::test]
