@@ -11,6 +11,7 @@ mod conformance;
 mod copy;
 mod coverage;
 mod dist;
+mod fuzz;
 mod generate;
 mod instructions;
 mod mission;
@@ -39,6 +40,8 @@ usage: cargo xtask <command>
   conformance [args…]   the official client against the release binary; args go to the runner
   mission <folder>      the server-side code and .env files of the plans in that folder, run as they
                         are written against the release binary and the Python package
+  fuzz [target]         looks for inputs that break a parser, with libFuzzer; all targets by default
+      --seconds N             how long for each, 60 by default
   instructions          what a request costs in instructions, compared with the baseline
       --accept                makes what is counted the baseline
   bench [options]       throughput compared with a bare server and with upstream on Node
@@ -75,6 +78,10 @@ fn main() -> ExitCode {
         ("generate", []) => generate::run(),
         ("conformance", _) => conformance::run(rest),
         ("mission", [folder]) => mission::run(folder.as_ref()),
+        ("fuzz", _) => match fuzz::Options::parse(rest) {
+            Ok(options) => fuzz::run(&options),
+            Err(problem) => return misused(&problem),
+        },
         ("instructions", _) => instructions::run(rest),
         ("footprint", []) => bench::footprint::run(),
         ("dist", _) => dist::run(rest),
@@ -84,19 +91,13 @@ fn main() -> ExitCode {
         ("copy", _) => copy::users(rest).and_then(copy::run_with),
         ("bench", _) => match bench::Options::parse(rest) {
             Ok(options) => bench::run(&options),
-            Err(problem) => {
-                eprintln!("{problem}\n\n{HELP}");
-                return ExitCode::from(2);
-            }
+            Err(problem) => return misused(&problem),
         },
         ("help" | "--help" | "-h", _) => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
         }
-        _ => {
-            eprint!("unknown command: {}\n\n{HELP}", arguments.join(" "));
-            return ExitCode::from(2);
-        }
+        _ => return misused(&format!("unknown command: {}", arguments.join(" "))),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -105,4 +106,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what is wrong with the words, and what there is.
+fn misused(problem: &str) -> ExitCode {
+    eprint!("{problem}\n\n{HELP}");
+    ExitCode::from(2)
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything the build server runs, on a private PostgreSQL too.
 
 use crate::{
-    check, conformance, instructions, npm,
+    check, conformance, fuzz, instructions, npm,
     postgres::{self, Postgres, Purpose},
     python,
     redis::{self, Redis},
@@ -21,6 +21,7 @@ pub(crate) fn run() -> Outcome {
             tools::STRACE,
             tools::FAKETIME,
             instructions::VALGRIND,
+            fuzz::COMPILER,
             python::VENV,
             tools::CURL,
             tools::JQ,
@@ -34,6 +35,7 @@ pub(crate) fn run() -> Outcome {
         run_command(check::rust_tests().env("TEST_DATABASE", postgres()?.url("postgres")))
     });
     steps.run("doc tests", || run_command(&mut cargo(["test", "--workspace", "--doc"])));
+    steps.run("fuzz targets", || fuzz::run(&fuzz::Options::in_tests()));
     let binary = steps.run("release binary", conformance::release_binary);
     steps.run("instruction counts", || instructions::run(&[]));
     let packages = steps.run("npm packages", || npm::install(&conformance::folder()));

@@ -24,6 +24,9 @@ pub mod crypto;
 mod endpoints;
 mod env;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guessing;
 mod happening;
 mod housekeeping;

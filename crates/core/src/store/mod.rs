@@ -47,6 +47,9 @@ pub(crate) use self::{
     resolved::{new_uuid, uuid},
 };
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::postgres_url::problems;
+
 use self::sql::{Dialect, Statement};
 use crate::{
     SPANS,

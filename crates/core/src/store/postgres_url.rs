@@ -228,6 +228,12 @@ pub fn without_password(url: &str) -> String {
     shown + "?" + &pairs.collect::<Vec<_>>().join("&")
 }
 
+/// What is wrong with a URL.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn problems(url: &str) -> Vec<String> {
+    PostgresUrl::parse(url).err().unwrap_or_default()
+}
+
 /// Whether what follows a host is a port, and not a password whose host is missing.
 fn has_ports_only(place: &str) -> bool {
     let hosts = place.split('/').next().unwrap_or_default();
