@@ -7,6 +7,7 @@
 
 mod crowd;
 pub(crate) mod footprint;
+mod mission;
 mod report;
 mod servers;
 
@@ -51,6 +52,8 @@ pub(crate) struct Options {
     node: bool,
     narthex: bool,
     crowd: bool,
+    mission: bool,
+    python: bool,
 }
 
 impl Options {
@@ -64,14 +67,18 @@ impl Options {
             node: true,
             narthex: true,
             crowd: false,
+            mission: false,
+            python: true,
         };
         let mut words = words.iter().map(String::as_str);
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match word {
                 "--no-node" => options.node = false,
+                "--no-python" => options.python = false,
                 "--no-narthex" => options.narthex = false,
                 "--crowd" => options.crowd = true,
+                "--mission" => options.mission = true,
                 "--pairs" => options.rounds = number(word, value()?)?,
                 "--seconds" => options.seconds = number(word, value()?)?,
                 "--database" => {
@@ -125,10 +132,13 @@ pub(crate) fn run(options: &Options) -> Outcome {
     }
     let on_postgres = !options.crowd && options.databases.contains(&Database::Postgres);
     tools::provide(if on_postgres { &[TASKSET, postgres::NEED] } else { &[TASKSET] })?;
-    if options.narthex || options.crowd {
+    if options.narthex || options.crowd || options.mission {
         conformance::release_binary()?;
     }
     let bench = Bench::build(options.seconds)?;
+    if options.mission {
+        return mission::run(&bench, options);
+    }
     if options.node && !options.crowd {
         npm::install(&bench.node)?;
     }

@@ -51,6 +51,9 @@ usage: cargo xtask <command>
       --only WORKLOAD         get-session, sign-in or mixed
       --no-node               leave upstream out
       --no-narthex            leave Narthex out: checks the yardsticks themselves
+      --crowd                 session checks while 11,000 other connections are open
+      --mission               latencies at half the hash capacity, beside what they may be
+      --no-python             … without those of the Python package
   footprint             start, memory and size of the binary, beside the bare server
   copy [--users N]      how long `narthex copy` takes for 1,000,000 users to PostgreSQL and back,
                         and how much memory

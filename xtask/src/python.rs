@@ -35,7 +35,7 @@ pub(crate) fn package() -> Outcome {
 /// Which lines the package's own tests run, in lcov's format.
 pub(crate) fn coverage() -> Outcome<String> {
     let folder = root().join("python/narthex");
-    let python = environment("package", &folder.join("requirements-test.txt"))?;
+    let python = environment("package", &folder.join("requirements-test.txt"), &[&folder])?;
     let data = target().join("coverage/python");
     let coverage = |arguments: &[&str]| {
         let mut command = Command::new(&python);
@@ -44,6 +44,15 @@ pub(crate) fn coverage() -> Outcome<String> {
     };
     run_command(&mut coverage(&["run", "-m", "pytest", "--quiet"]))?;
     output(&mut coverage(&["lcov", "--quiet", "-o", "-"]))
+}
+
+/// What the package costs an application, with a token of the server at `origin` for whom the cookie belongs to, as JSON.
+pub(crate) fn bench(origin: &str, cookie: &str) -> Outcome<String> {
+    let folder = root().join("python/narthex");
+    let python = environment("package", &folder.join("requirements-test.txt"), &[&folder])?;
+    let mut command = Command::new(python);
+    command.args(["bench.py", "--json", "--server", origin, "--cookie", cookie]);
+    output(command.current_dir(&folder))
 }
 
 /// What `PyJWT`, `joserfc`, jose and the packages for `FastAPI` make of what the binary issues.

@@ -98,15 +98,19 @@ impl Bench {
         self.spawn(kind, &self.prepare(kind, postgres)?)
     }
 
+    /// Makes a database, which has nothing in it yet; its URL.
+    pub(super) fn database(&self, kind: Kind, postgres: Option<&Postgres>) -> Outcome<String> {
+        let Some(postgres) = postgres else {
+            return Ok(format!("sqlite://{}", self.folder.join(kind.name()).with_extension("db").display()));
+        };
+        let name = kind.name().replace('-', "_");
+        postgres.create_database(&name)?;
+        Ok(postgres.url(&name))
+    }
+
     /// Makes a database with everybody in it; its URL.
     pub(super) fn prepare(&self, kind: Kind, postgres: Option<&Postgres>) -> Outcome<String> {
-        let database = if let Some(postgres) = postgres {
-            let name = kind.name().replace('-', "_");
-            postgres.create_database(&name)?;
-            postgres.url(&name)
-        } else {
-            format!("sqlite://{}", self.folder.join(kind.name()).with_extension("db").display())
-        };
+        let database = self.database(kind, postgres)?;
         if kind == Kind::Narthex {
             // Its first start makes its tables, some of which upstream does not have.
             drop(self.spawn(kind, &database)?);
@@ -117,17 +121,24 @@ impl Bench {
         Ok(database)
     }
 
+    /// Where the configuration of the last Narthex is that was started.
+    pub(super) fn configuration_file(&self) -> PathBuf {
+        self.folder.join("narthex.toml")
+    }
+
     /// Starts a server on a database that is there, and waits until it answers.
     pub(super) fn spawn(&self, kind: Kind, database: &str) -> Outcome<Server> {
+        self.spawn_with(kind, database, "")
+    }
+
+    /// The same with more in Narthex's configuration.
+    pub(super) fn spawn_with(&self, kind: Kind, database: &str, more: &str) -> Outcome<Server> {
         let port = free_port()?;
         let mut command = match kind {
             Kind::Narthex => {
                 let mut command = on_processor(0, &self.programs.join("narthex"));
-                command.arg("serve").arg("--config").arg(self.configuration(database, port)?);
-                // They would win over the file.
-                for variable in ["PORT", "DATABASE_URL", "BETTER_AUTH_SECRET", "BETTER_AUTH_URL"] {
-                    command.env_remove(variable);
-                }
+                command.arg("serve").arg("--config").arg(self.configuration(database, port, more)?);
+                only_the_file_counts(&mut command);
                 command
             }
             Kind::Bare => on_processor(0, &self.programs.join("bare")),
@@ -155,19 +166,25 @@ impl Bench {
         Ok(server)
     }
 
-    fn configuration(&self, database: &str, port: u16) -> Outcome<PathBuf> {
-        let file = self.folder.join("narthex.toml");
+    fn configuration(&self, database: &str, port: u16, more: &str) -> Outcome<PathBuf> {
+        let file = self.configuration_file();
         let text = format!(
             "base-url = \"http://localhost:3001\"\n\
              listen = \"127.0.0.1:{port}\"\n\
              secret = \"{SECRET}\"\n\
              data-dir = \"{}\"\n\
              [database]\nurl = \"{database}\"\n\
-             [password]\nhash = \"bcrypt\"\n\
-",
+             [password]\nhash = \"bcrypt\"\n{more}",
             self.folder.display()
         );
         fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
         Ok(file)
+    }
+}
+
+/// Variables that Narthex would heed before its configuration.
+pub(super) fn only_the_file_counts(command: &mut Command) {
+    for variable in ["PORT", "DATABASE_URL", "BETTER_AUTH_SECRET", "BETTER_AUTH_URL"] {
+        command.env_remove(variable);
     }
 }

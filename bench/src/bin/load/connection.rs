@@ -58,6 +58,13 @@ impl Connection {
         }
     }
 
+    /// A header of the last answer.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let head = self.buffer.get(..find(&self.buffer, b"\r\n\r\n")?)?;
+        let mut lines = std::str::from_utf8(head).ok()?.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+
     async fn receive(&mut self) -> Result<(), Failure> {
         if self.stream.read_buf(&mut self.buffer).await? == 0 {
             return Err(self.unexpected());

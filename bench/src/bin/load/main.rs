@@ -4,11 +4,14 @@
 //! One thread, prepared request bytes and the least parsing that still proves each answer: a
 //! status of 200 and a body that begins as it should. Anything else fails the run. Prints one line
 //! of JSON.
+//!
+//! `load steady` and `load sessions` are in `steady.rs`.
 
 #![expect(clippy::print_stdout, reason = "the measurement is its output")]
 
 mod connection;
 mod processor;
+mod steady;
 
 use std::{
     error::Error,
@@ -49,7 +52,13 @@ struct Window {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    let options = options(std::env::args().skip(1))?;
+    let mut words = std::env::args().skip(1).peekable();
+    match words.peek().map(String::as_str) {
+        Some("steady") => return steady::steady(words.skip(1)).await,
+        Some("sessions") => return steady::sessions(words.skip(1)).await,
+        _ => {}
+    }
+    let options = options(words)?;
     let credentials = fs::read_to_string(&options.credentials)?;
     let (sessions, passwords) = match options.workload.as_str() {
         "get-session" => (Some(get_session(&credentials, SESSION_CONNECTIONS)), None),
