@@ -23,7 +23,7 @@ fn address(peer: &str, lines: &[&[u8]]) -> Option<IpAddr> {
     }
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.headers = headers;
-    parts.extensions.insert(Peer((peer.parse::<IpAddr>().ok()?, 1).into()));
+    parts.extensions.insert(Peer::Address((peer.parse::<IpAddr>().ok()?, 1).into()));
     client_address(&OPTIONS, &parts)
 }
 
