@@ -397,14 +397,30 @@ async fn without_a_key_that_signs_sessions_go_on_and_nothing_is_remembered() {
 
 #[tokio::test]
 async fn an_endpoint_without_cookies_signs_none() {
-    let mut plugins = keys(&json!({}));
-    plugins["token-api"] = json!({});
-    let app = with(plugins).config(remembering).build().await;
-    drop(signed_up(&app, ADA).await);
-    app.store().update(Filter::<Jwk>::everything(), Jwk::PRIVATE_KEY.set("\"00\"")).await.expect("changed");
-    let body = json!({ "email": ADA, "password": "correct horse battery" });
-    let reply = app.browser().post("/token-api/signin", body).await;
-    assert_eq!((reply.status(), reply.cookies().len()), (200, 0), "{reply}");
+    struct Enter;
+    impl Plugin for Enter {
+        const ID: &'static str = "enter";
+        fn install(&self, setup: &mut Setup<'_, Self>) {
+            setup.post("/enter", Self::enter);
+            setup.post("/enter/bare", Self::enter).without_cookies();
+        }
+    }
+    impl Enter {
+        async fn enter(&self, cx: &mut Ctx) -> Result<Reply> {
+            let user =
+                cx.users().by_email(ADA).await?.ok_or_else(|| Error::internal("she has an account"))?;
+            let signed_in = cx.sign_in(SignIn { user, method: Method::Password, remember: true }).await?;
+            Ok(Reply::json(&signed_in.user.email))
+        }
+    }
+    let before = with(json!({})).build().await;
+    drop(signed_up(&before, ADA).await);
+    let app = signing(&json!({})).plugin(Enter).database(before.database()).seed(2).build().await;
+    for (path, keys, cookies) in [("/enter/bare", 0, 0), ("/enter", 1, 2)] {
+        let reply = app.browser().post(path, json!({})).await;
+        assert_eq!((reply.text().as_str(), reply.cookies().len()), ("\"ada@example.com\"", cookies));
+        assert_eq!(rows(&app).await.len(), keys, "{path}");
+    }
 }
 
 #[tokio::test]
