@@ -6,7 +6,7 @@ use narthex::{
     model::RateLimit,
     store::{Fallback, Field, Kind, Model as _, OnDelete, Table, Value},
 };
-use narthex_plugins::Plugins;
+use narthex_plugins::{Plugins, jwt::Revocation};
 use std::fmt::Write as _;
 
 const HEAD: &str = r#"# Tables
@@ -51,7 +51,7 @@ Who wants to know who is asking needs no table: [tokens](../guides/tokens.md) sa
 "#;
 
 /// Who writes a table, and whose it is.
-const NOTES: [(&str, &str); 9] = [
+const NOTES: [(&str, &str); 10] = [
     ("user", "Better Auth's. Written by signing up, `/update-user`, and `narthex user` and `import`."),
     (
         "session",
@@ -93,6 +93,11 @@ const NOTES: [(&str, &str); 9] = [
         "Narthex's own, with the plugin [token-api](../guides/token-api.md): one row for a session, which no token can be \
          read from.",
     ),
+    (
+        "narthexRevocation",
+        "Narthex's own, with `plugins.jwt.revocation`: [the list of revocations](../decisions/0041-revocations.md). Rows are \
+         added by what ends sessions, and deleted when no token is left that they concern.",
+    ),
 ];
 
 /// Columns that sign somebody in, or come near it.
@@ -113,7 +118,8 @@ pub(super) fn write() -> String {
     let builder = Plugins::all().install(Auth::builder(Config::default()));
     let manifest = builder.manifest();
     let mut text = HEAD.to_owned();
-    for table in manifest.tables.iter().chain([&RateLimit::table()]) {
+    let optional = [RateLimit::table(), Revocation::table()];
+    for table in manifest.tables.iter().chain(&optional) {
         let more = manifest.extensions.iter().filter(|(name, _)| *name == table.name).map(|(_, field)| field);
         let _ = section(&mut text, table, more);
     }

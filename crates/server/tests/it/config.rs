@@ -324,7 +324,7 @@ fn every_table_that_is_made_is_on_the_page_with_its_columns() {
     let database = Database::sqlite();
     configure(
         database.folder(),
-        "rate-limit.storage = \"database\"\n[plugins.jwt]\n[plugins.bearer]\n[plugins.token-api]\n",
+        "rate-limit.storage = \"database\"\n[plugins.jwt]\nrevocation = true\nrevocation-public = true\n[plugins.bearer]\n[plugins.token-api]\n",
     );
     let made = narthex(database.folder(), &["migrate"], &[("BETTER_AUTH_SECRET", SECRET)]);
     assert_eq!(made.code, Some(0), "{}", made.stderr);
