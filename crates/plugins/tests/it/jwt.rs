@@ -9,7 +9,7 @@ use narthex::{
 use narthex_plugins::{Jwt, jwt::Jwk};
 use narthex_testkit::{Browser, TestApp};
 use serde_json::{Value, json};
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, pin::pin, time::Duration};
 
 const SHARED: &str = "a secret that every backend knows, 32+";
 
@@ -107,7 +107,7 @@ async fn a_signature_that_takes_long_is_made_on_another_thread_and_no_password_i
         [("EdDSA", false), ("ES256", false), ("ES512", true), ("RS256", true), ("PS256", true)]
     {
         let app = with(json!({ "jwt": { "jwks": { "key-pair-config": { "alg": alg } } } }))
-            .config(|config| (config.password.threads, config.password.queue) = (NonZeroUsize::new(1), 0))
+            .config(|config| (config.password.threads, config.password.queue) = (NonZeroUsize::new(1), 1))
             .build()
             .await;
         let browser = signed_up(&app, ADA).await;
@@ -117,7 +117,7 @@ async fn a_signature_that_takes_long_is_made_on_another_thread_and_no_password_i
         token(&browser).await;
         assert_eq!(app.auth().hashes(), hashes, "{alg}");
 
-        // The one thread has something to do, and nobody may wait for it.
+        // The one thread has something to do, and the one place before it is taken.
         let (begun, has_begun) = tokio::sync::oneshot::channel();
         let (release, released) = std::sync::mpsc::channel::<()>();
         let cx = app.auth().ctx();
@@ -127,8 +127,15 @@ async fn a_signature_that_takes_long_is_made_on_another_thread_and_no_password_i
         });
         let asked = async {
             has_begun.await.expect("it has begun");
+            let mut waiting = pin!(cx.compute_soon(|| ()));
+            tokio::select! {
+                biased;
+                _ = &mut waiting => panic!("the thread is busy"),
+                () = std::future::ready(()) => {}
+            }
             let _ = browser.get("/token").await.expecting(if is_slow { 503 } else { 200 });
             drop(release);
+            waiting.await.expect("it has had its turn");
         };
         let (ended, ()) = tokio::join!(job, asked);
         ended.expect("it has ended");
