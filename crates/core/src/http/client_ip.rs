@@ -1,9 +1,8 @@
 //! Whose request it is: the address that rate limits count and sessions remember.
 //!
 //! The socket's peer is the client. Only a peer that is a trusted proxy, as whoever was let in to a Unix socket is, is
-//! asked for whom it speaks, and
-//! `x-forwarded-for` is then followed from the right, one vouched-for hop at a time, so nothing that a
-//! client writes into the header can move the answer.
+//! asked for whom it speaks, and `x-forwarded-for` is then followed from the right, one vouched-for hop at a time, so
+//! nothing that a client writes into the header can move the answer.
 //!
 //! Upstream: `utils/ip.ts` of the core package, which sees no socket and therefore believes any header
 //! of a single hop. [`display`] writes what upstream stores.
