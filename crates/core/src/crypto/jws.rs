@@ -6,7 +6,7 @@
 //!
 //! Upstream: `signJWT` and `verifyJWT` of `crypto/jwt.ts`, which use jose.
 
-use std::fmt;
+use std::{convert::Infallible, fmt};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +14,7 @@ use hmac::{Hmac, Mac as _};
 use serde_json::{Map, Value};
 use sha2::Sha256;
 
-use super::{constant_time_eq, hmac_sha256};
+use super::{constant_time_eq, hmac_sha256, jwk::compact};
 
 /// No token is longer than what a hundred cookies can hold.
 pub(crate) const LONGEST_TOKEN: usize = 405_000;
@@ -48,10 +48,9 @@ impl Hs256 {
 
     /// The same with further members in its header, such as a type; `header` must say `HS256`.
     pub fn sign_under(&self, header: &str, payload: &[u8]) -> String {
-        let (header, payload) = (URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
-        let signed = format!("{header}.{payload}");
-        let signature = URL_SAFE_NO_PAD.encode(self.signature(&signed));
-        format!("{signed}.{signature}")
+        let sign = |signed: &[u8]| Ok::<_, Infallible>(self.signature(signed).to_vec());
+        let Ok(token) = compact(header, payload, sign);
+        token
     }
 
     /// What `token` carries, if we have signed it.
@@ -72,7 +71,7 @@ impl Hs256 {
         URL_SAFE_NO_PAD.decode(payload).ok()
     }
 
-    fn signature(&self, signed: &str) -> [u8; 32] {
+    fn signature(&self, signed: impl AsRef<[u8]>) -> [u8; 32] {
         self.prepared.clone().chain_update(signed).finalize().into_bytes().into()
     }
 }

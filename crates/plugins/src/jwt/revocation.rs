@@ -23,7 +23,12 @@ use narthex::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::{Notify, Semaphore};
 
 const PATH: &str = "/revocations";
@@ -300,13 +305,15 @@ fn hash(id: &str) -> String {
 
 /// What is written down of it, each once. A user with very many sessions is one entry.
 fn subjects(ended: &[Ended]) -> BTreeSet<String> {
-    let sessions_of = |user: &String| {
-        let of_theirs = |ended: &&Ended| matches!(ended, Ended::Session { user_id, .. } if user_id == user);
-        ended.iter().filter(of_theirs).take(MOST_SESSIONS + 1).count()
-    };
-    let is_large = ended.len() > MOST_SESSIONS;
+    let mut sessions_of: HashMap<&str, usize> = HashMap::new();
+    for ended in ended {
+        if let Ended::Session { user_id, .. } = ended {
+            *sessions_of.entry(user_id).or_default() += 1;
+        }
+    }
+    let has_many = |user: &str| sessions_of.get(user).is_some_and(|count| *count > MOST_SESSIONS);
     let subject = |ended: &Ended| match ended {
-        Ended::Session { user_id, .. } if is_large && sessions_of(user_id) > MOST_SESSIONS => {
+        Ended::Session { user_id, .. } if has_many(user_id) => {
             format!("u:{}", hash(user_id))
         }
         Ended::Session { id, .. } => format!("s:{}", hash(id)),
